@@ -1,0 +1,1 @@
+"""What everything is measured with. See DESIGN.md, section 7, for the rooms and their arrows."""

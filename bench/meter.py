@@ -1,0 +1,72 @@
+"""The network under attack, with its passes counted from outside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.types import BadInputError, ImageSpec
+
+
+class BudgetExceededError(Exception):
+    """An attack asked for more passes than its budget allows."""
+
+
+class Meter:
+    """A `Classifier` that counts image passes: a forward pass of one image is one, a backward pass another.
+
+    Args:
+        network: images in [0, 1] to K + F logits; put in eval mode, its parameters are left alone.
+        spec: the facts of its images.
+        allowance: passes after which the next one raises `BudgetExceededError`; None counts only.
+    """
+
+    def __init__(self, network: nn.Module, spec: ImageSpec, allowance: int | None = None):
+        self.network = network.eval()
+        self.spec = spec
+        self.device = next((t.device for t in network.parameters()), torch.device("cpu"))
+        self.allowance = allowance
+        self.forward_passes = 0
+        self.backward_passes = 0
+        self.fake_classes = count_outputs(network, spec, self.device) - spec.real_classes
+
+    @property
+    def passes(self) -> int:
+        return self.forward_passes + self.backward_passes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.forward_passes += len(images)
+        self._check()
+        logits = self.network(images)
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backward_passes += len(gradient)
+        self._check()
+
+    def _check(self) -> None:
+        if self.allowance is not None and self.passes > self.allowance:
+            raise BudgetExceededError(f"{self.passes} passes asked for, {self.allowance} allowed")
+
+
+def count_outputs(network: nn.Module, spec: ImageSpec, device: torch.device) -> int:
+    """Outputs of a network, found by running one blank image through it.
+
+    Raises:
+        BadInputError: logits of the wrong shape, fewer than the real classes, or not finite.
+    """
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        logits = network(torch.zeros(2, *spec.shape, device=device))
+    network.train(was_training)
+    if logits.ndim != 2 or logits.shape[0] != 2 or logits.shape[1] < spec.real_classes:
+        raise BadInputError(
+            f"the network turns 2 images into {tuple(logits.shape)}; expected (2, {spec.real_classes} or more): "
+            f"one logit for each of the {spec.real_classes} real classes first, then any fake classes"
+        )
+    if not torch.isfinite(logits).all():
+        raise BadInputError("the network's logits on a blank image are not finite; expected finite numbers")
+    return logits.shape[1]

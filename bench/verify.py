@@ -1,0 +1,122 @@
+"""An attack's images -> outcomes: round, predict in float32 in eval mode, count, judge again.
+
+The harness decides success here, and attacks use `reached` to know when to stop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench.types import ImageSpec, Judge, NonFiniteError, Outcome, ThreatModel, lit_pixels
+
+CHUNK = 2048
+OUTCOMES = tuple(Outcome)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Images as the harness saw them; every field is on the CPU.
+
+    Args:
+        images: [N, C, H, W] float32 on the value grid.
+        targets: [N] real classes.
+        probability: [N] softmax probability of the target over all outputs.
+        pixels: [N] lit pixels.
+        score: [N] the judge's score, NaN-free.
+        outcome: [N] index into `OUTCOMES`.
+    """
+
+    images: Tensor
+    targets: Tensor
+    probability: Tensor
+    pixels: Tensor
+    score: Tensor
+    outcome: Tensor
+
+    def is_(self, *outcomes: Outcome) -> Tensor:
+        """Which images have one of these outcomes -> [N] bool."""
+        wanted = torch.tensor([OUTCOMES.index(o) for o in outcomes])
+        return torch.isin(self.outcome, wanted)
+
+    def counts(self) -> dict[str, int]:
+        return {str(o): int((self.outcome == i).sum()) for i, o in enumerate(OUTCOMES)}
+
+    def __getitem__(self, index: Tensor) -> Verified:
+        return Verified(**{name: value[index] for name, value in vars(self).items()})
+
+
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Float32 logits on the CPU, in eval mode, without gradients, in chunks -> [N, K + F].
+
+    Raises:
+        NonFiniteError: a logit is NaN or infinite.
+    """
+    network.eval()
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        parts = [network(chunk.float().to(device)).float().cpu() for chunk in images.split(CHUNK)]
+    logits = torch.cat(parts) if parts else torch.zeros(0, 1)
+    if not torch.isfinite(logits).all():
+        bad = int((~torch.isfinite(logits)).any(dim=1).sum())
+        raise NonFiniteError(f"the network's logits are not finite for {bad} of {len(images)} images")
+    return logits
+
+
+def reached(logits: Tensor, images: Tensor, targets: Tensor, threat: ThreatModel) -> Tensor:
+    """Which rounded images are confident and sparse, given their logits -> [N] bool.
+
+    The one test of success short of the judge; attacks stop on it.
+    """
+    probability = target_probability(logits, targets)
+    return (probability >= threat.p_of(targets)) & (lit_pixels(images) <= threat.k)
+
+
+def target_probability(logits: Tensor, targets: Tensor) -> Tensor:
+    """Softmax probability of each target over all outputs -> [N] float32."""
+    return logits.float().softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
+
+
+def verify(
+    network: nn.Module, spec: ImageSpec, images: Tensor, targets: Tensor, threat: ThreatModel, judge: Judge
+) -> Verified:
+    """Decide what became of an attack's images.
+
+    Args:
+        network: the network they were made to fool.
+        spec: the facts of its images; images are clipped and rounded to its value grid first.
+        images: [N, C, H, W].
+        targets: [N] real classes.
+        threat: when an image is confident and sparse.
+        judge: the measuring judge.
+
+    Raises:
+        NonFiniteError: images, logits or scores that are not finite.
+        ValueError: shapes that don't fit.
+    """
+    if images.shape != (len(targets), *spec.shape):
+        raise ValueError(f"images {tuple(images.shape)}; expected {(len(targets), *spec.shape)}")
+    if not torch.isfinite(images).all():
+        raise NonFiniteError("the attack returned pixels that are not finite")
+    images, targets = spec.round(images.detach().cpu()), targets.cpu()
+    logits = logits_of(network, images)
+    probability = target_probability(logits, targets) if len(targets) else torch.zeros(0)
+    confident = probability >= threat.p_of(targets)
+    pixels = lit_pixels(images)
+    sparse = pixels <= threat.k
+    score = judge.score(images).cpu().double()
+    if not torch.isfinite(score).all():
+        raise NonFiniteError("the judge's scores are not finite")
+    outcome = torch.full((len(targets),), OUTCOMES.index(Outcome.NEITHER))
+    both = confident & sparse
+    for name, holds in (
+        (Outcome.UNCONFIDENT, sparse & ~confident),
+        (Outcome.DENSE, confident & ~sparse),
+        (Outcome.IN_DISTRIBUTION, both),
+        (Outcome.BORDERLINE, both & (score > judge.working)),
+        (Outcome.FOOLING, both & (score > judge.strict)),
+    ):
+        outcome[holds] = OUTCOMES.index(name)
+    return Verified(images, targets, probability, pixels, score, outcome)
