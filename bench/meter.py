@@ -28,7 +28,9 @@ class Meter:
         self.allowance = allowance
         self.forward_passes = 0
         self.backward_passes = 0
-        self.fake_classes = count_outputs(network, spec, self.device) - spec.real_classes
+        self.fake_classes = (
+            count_outputs(network, torch.zeros(1, *spec.shape, device=self.device), spec) - spec.real_classes
+        )
 
     @property
     def passes(self) -> int:
@@ -51,22 +53,24 @@ class Meter:
             raise BudgetExceededError(f"{self.passes} passes asked for, {self.allowance} allowed")
 
 
-def count_outputs(network: nn.Module, spec: ImageSpec, device: torch.device) -> int:
-    """Outputs of a network, found by running one blank image through it.
+def count_outputs(network: nn.Module, images: Tensor, spec: ImageSpec) -> int:
+    """Outputs of a network, found by running a few images through it.
+
+    Args:
+        images: [N, C, H, W] on the network's device.
 
     Raises:
         BadInputError: logits of the wrong shape, fewer than the real classes, or not finite.
     """
-    was_training = network.training
     network.eval()
     with torch.no_grad():
-        logits = network(torch.zeros(2, *spec.shape, device=device))
-    network.train(was_training)
-    if logits.ndim != 2 or logits.shape[0] != 2 or logits.shape[1] < spec.real_classes:
+        logits = network(images)
+    n, k = len(images), spec.real_classes
+    if logits.ndim != 2 or logits.shape[0] != n or logits.shape[1] < k:
         raise BadInputError(
-            f"the network turns 2 images into {tuple(logits.shape)}; expected (2, {spec.real_classes} or more): "
-            f"one logit for each of the {spec.real_classes} real classes first, then any fake classes"
+            f"the network turns {n} images into {tuple(logits.shape)}; expected ({n}, {k} or more): "
+            f"one logit for each of the {k} real classes first, then any fake classes"
         )
     if not torch.isfinite(logits).all():
-        raise BadInputError("the network's logits on a blank image are not finite; expected finite numbers")
+        raise BadInputError("the network's logits are not finite on a few plain images; expected finite numbers")
     return logits.shape[1]

@@ -1,0 +1,191 @@
+"""The certificate: what was measured, what follows, and all that made it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Literal
+
+import torch
+
+from bench.harness.history import Past
+from bench.harness.lab import accuracy
+from bench.harness.recorder import SHEET_IMAGES
+from bench.harness.session import Session
+from bench.harness.settings import packages, revision
+from bench.record import (
+    BudgetRecord,
+    Certificate,
+    ClassRow,
+    Cost,
+    CriterionRecord,
+    Environment,
+    RoundRecord,
+    Sheet,
+    ThreatRecord,
+    VerdictName,
+)
+from bench.sheets import captions, sheet
+from bench.types import Outcome
+from bench.verdict.criteria import MODEL_SCOPE, PROCESS_SCOPE
+from bench.verdict.stats import ratio
+from bench.verify import OUTCOMES, Verified
+
+Scope = Literal["model", "process"]
+
+
+def certify(session: Session, command: str) -> Certificate:
+    """Decide all eleven criteria, write `certificate.json` and its contact sheets -> the certificate."""
+    criteria = tuple(session.criterion(criterion) for criterion in PROCESS_SCOPE)
+    settings, plan = session.settings, session.settings.plan
+    certified, summary = _summary(session, criteria)
+    costs = session.store.load_json("cost.json") if session.store.has("cost.json") else {}
+    certificate = Certificate(
+        dataset=settings.dataset,
+        image_shape=session.spec.shape,
+        class_names=session.spec.class_names,
+        defense=settings.defense,
+        checkpoint=settings.checkpoint.name if settings.checkpoint else None,
+        network=settings.network,
+        training_attacks=tuple(session.processes) if session.has_history else (),
+        attacks=tuple(session.attacks),
+        scope=scope_of(session),
+        certified=certified,
+        summary=summary,
+        threat=ThreatRecord(
+            p=settings.p,
+            k=session.k,
+            pixels=session.spec.pixels,
+            operating_point=session.threat_of(session.final).p,
+        ),
+        budget=BudgetRecord(
+            name=plan.name,
+            images=plan.images,
+            passes=plan.attack.passes,
+            restarts=plan.attack.restarts,
+            rounds=settings.max_rounds or plan.rounds,
+        ),
+        environment=Environment(
+            command=command,
+            seed=settings.seed,
+            device=settings.device,
+            threads=settings.threads,
+            revision=revision(),
+            packages=packages(),
+            made_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        ),
+        criteria=criteria,
+        judge_controls=session.measurement(1).judge_controls,
+        rounds=tuple(_round(session, past) for past in session.history) if session.has_history else (),
+        sheets=tuple(_sheets(session)),
+        score=session.scores[session.selected],
+        fooled_from=fooled_from(session),
+        cost=Cost(
+            seconds=sum(cost["seconds"] for cost in costs.values()),
+            forward_passes=sum(cost["forward_passes"] for cost in costs.values()),
+            backward_passes=sum(cost["backward_passes"] for cost in costs.values()),
+        ),
+        hashes=session.store.hashes(),
+    )
+    session.store.save_json("certificate.json", certificate.model_dump(mode="json"))
+    return certificate
+
+
+def scope_of(session: Session) -> Scope:
+    return "process" if session.has_history else "model"
+
+
+def criteria_in(scope: Scope) -> tuple[int, ...]:
+    """Ids of the criteria that a scope holds."""
+    return PROCESS_SCOPE if scope == "process" else MODEL_SCOPE
+
+
+def fooled_from(session: Session) -> int | None:
+    """Fewest lit pixels with which anything reached p on the final network, whatever the judge says."""
+    pixels = [
+        int(found.pixels[confident].min())
+        for found in (session.gallery.images("final", name) for name in session.attacks)
+        if (confident := found.is_(*CONFIDENT)).any()
+    ]
+    return min(pixels, default=None)
+
+
+CONFIDENT = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.DENSE)
+
+
+def _summary(session: Session, criteria: tuple[CriterionRecord, ...]) -> tuple[bool, str]:
+    scope = scope_of(session)
+    held = [criteria[i] for i in criteria_in(scope)]
+    missing = [c for c in held if c.verdict != VerdictName.PASS]
+    looser = session.thresholds.looser_than(session.default_thresholds)
+    passed = f"{len(held) - len(missing)} of {len(held)} criteria of scope {scope} pass"
+    if missing:
+        worst = min(missing, key=lambda c: (c.verdict != VerdictName.FAIL, c.id != 8, c.id))
+        return False, f"Not certified: {passed}; criterion {worst.id} ({worst.name}) is {worst.verdict}. {worst.reason}"
+    if not session.settings.plan.certifies:
+        return False, f"Not certified: {passed}, but budget {session.settings.budget} is too small to certify."
+    if looser:
+        ids = ", ".join(map(str, looser))
+        return False, f"Not certified: {passed}, but by thresholds looser than Distal's own (criteria {ids})."
+    return True, f"Certified: {passed} against {', '.join(session.attacks)}."
+
+
+def _round(session: Session, past: Past) -> RoundRecord:
+    images, names = past.images, session.spec.class_names
+    classes = ()
+    picture = None
+    if images:
+        fooled = images.made.is_(Outcome.FOOLING)
+        classes = tuple(
+            ClassRow(
+                label=name,
+                ratio=ratio(int(fooled[own].sum()), int(own.sum())),
+                means={
+                    "probability": float(images.made.probability[own].double().mean()),
+                    "pixels": float(images.made.pixels[own].double().mean()),
+                }
+                if own.any()
+                else {},
+            )
+            for label, name in enumerate(names)
+            for own in [images.made.targets == label]
+        )
+        shown = images.made[slice(0, SHEET_IMAGES)]
+        picture = _sheet(session, f"round-{past.index:03d}", f"Round {past.index}: {images.attack}", shown)
+    return RoundRecord(
+        index=past.index,
+        attack=images.attack if images else None,
+        passes=images.budget.passes if images else 0,
+        attempted=len(images.made.targets) if images else 0,
+        outcomes=images.made.counts() if images else dict.fromkeys(OUTCOMES, 0),
+        trained_as_fake=int(images.taught.sum()) if images else 0,
+        heldout=len(images.fooling_heldout.targets) if images else 0,
+        validation_accuracy=accuracy(past.network, session.validation),
+        score=session.scores[past.index],
+        selected=past.index == session.selected,
+        per_class=classes,
+        sheet=picture,
+    )
+
+
+def _sheets(session: Session) -> list[Sheet]:
+    """What each attack drew, on the control and on the final network; there, what counts most comes first."""
+    sheets = []
+    for place, title in (("control", "undefended control"), ("final", "final network")):
+        for name in session.attacks:
+            found = session.gallery.images(place, name)
+            shown = _most_telling(found) if place == "final" else found
+            slug = re.sub(r"[^\w]+", "_", name)
+            sheets.append(_sheet(session, f"{place}-{slug}", f"{name} on the {title}", shown[slice(0, SHEET_IMAGES)]))
+    return sheets
+
+
+def _most_telling(found: Verified) -> Verified:
+    order = torch.tensor([list(Outcome).index(o) for o in OUTCOMES])[found.outcome] * 10 - found.probability
+    return found[order.argsort(stable=True)]
+
+
+def _sheet(session: Session, name: str, title: str, shown: Verified) -> Sheet:
+    file = f"sheets/{name}.png"
+    digest = session.store.save_file(file, sheet(shown.images))
+    return Sheet(title=title, file=file, sha256=digest, captions=tuple(captions(shown, session.spec.class_names)))

@@ -1,0 +1,124 @@
+"""Run an attack the way every figure is made: metered, restarted where the judge was not convinced, verified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench.materials.split import Split
+from bench.meter import Meter
+from bench.seeds import generator
+from bench.types import Attack, Budget, ImageSpec, Judge, Outcome, ThreatModel
+from bench.verify import OUTCOMES, Verified, logits_of, target_probability, verify
+
+RANK = {
+    Outcome.FOOLING: 5,
+    Outcome.BORDERLINE: 4,
+    Outcome.IN_DISTRIBUTION: 3,
+    Outcome.UNCONFIDENT: 2,
+    Outcome.DENSE: 1,
+    Outcome.NEITHER: 0,
+}
+MOST = 0.95  # the operating point: the probability that this share of right real images reaches
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An attack's verified images and what they cost, in image passes."""
+
+    verified: Verified
+    forward_passes: int
+    backward_passes: int
+
+
+def generate(
+    attack: Attack,
+    network: nn.Module,
+    spec: ImageSpec,
+    targets: Tensor,
+    *,
+    threat: ThreatModel,
+    budget: Budget,
+    judge: Judge,
+    seed: int,
+) -> Generated:
+    """Attack `network` for every target; those that do not fool it yet are started again.
+
+    Args:
+        targets: [N] real classes.
+        budget: passes per image over all restarts; each start gets its share.
+        judge: decides between restarts which targets still stand.
+        seed: of this generation alone.
+
+    Raises:
+        BudgetExceededError: the attack took more passes than its share.
+        NonFiniteError: the network or the attack produced NaN.
+    """
+    best: Verified | None = None
+    standing = torch.arange(len(targets))
+    forward = backward = 0
+    for restart in range(budget.restarts):
+        if not len(standing):
+            break
+        share = budget.share()
+        meter = Meter(network, spec, allowance=share.passes * len(standing))
+        images = attack(
+            meter,
+            targets[standing].to(meter.device),
+            threat=threat,
+            budget=share,
+            generator=generator(seed, "restart", restart),
+        )
+        forward, backward = forward + meter.forward_passes, backward + meter.backward_passes
+        found = verify(network, spec, images, targets[standing], threat, judge)
+        best = found if best is None else _better(best, found, standing)
+        standing = torch.nonzero(~best.is_(Outcome.FOOLING)).flatten()
+    assert best is not None
+    return Generated(best, forward, backward)
+
+
+def _better(best: Verified, found: Verified, standing: Tensor) -> Verified:
+    """Replace the images of the standing targets where the new outcome ranks higher, or is likelier."""
+    rank = torch.tensor([RANK[o] for o in OUTCOMES])
+    old = best[standing]
+    wins = rank[found.outcome] > rank[old.outcome]
+    wins |= (rank[found.outcome] == rank[old.outcome]) & (found.probability > old.probability)
+    merged = {}
+    for name, value in vars(best).items():
+        value = value.clone()
+        value[standing[wins]] = getattr(found, name)[wins]
+        merged[name] = value
+    return Verified(**merged)
+
+
+def balanced_targets(classes: int, n: int) -> Tensor:
+    """At least `n` targets, every class equally often: [0, 1, ..., K-1, 0, 1, ...]."""
+    return torch.arange(classes).repeat(-(-n // classes))
+
+
+def operating_point(network: nn.Module, real: Split, classes: int, nominal: float) -> tuple[float, ...]:
+    """The probability that counts as confident, for each class.
+
+    The true-class probability that 95% of the rightly classified real images reach, the lower of overall and of
+    the class, never more than `nominal`; 0 where no real image is right, since such a network is never sure.
+    """
+    logits = logits_of(network, real.images)
+    probability = target_probability(logits, real.labels)
+    right = logits.argmax(dim=1) == real.labels
+    overall = _reached_by_most(probability[right])
+    points = []
+    for label in range(classes):
+        own = probability[right & (real.labels == label)]
+        points.append(min(nominal, overall, _reached_by_most(own) if len(own) else overall))
+    return tuple(points)
+
+
+def _reached_by_most(probability: Tensor) -> float:
+    """The largest value that at least 95% of the given ones reach."""
+    if not len(probability):
+        return 0.0
+    ordered = probability.sort(descending=True).values
+    return float(ordered[math.ceil(MOST * len(ordered)) - 1])

@@ -1,0 +1,101 @@
+"""What every run of a data set shares: data, judges, and the two undefended networks, trained once and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from bench.harness.settings import Settings, code_hash, digest
+from bench.materials.data import Data, load
+from bench.materials.judge import FittedJudge, measuring_judge, training_judge
+from bench.materials.networks import NETWORKS, build, other
+from bench.materials.split import Split
+from bench.materials.training import default_epochs, train_classifier
+from bench.seeds import derive, generator
+from bench.store import Store, StoreError
+from bench.types import NetworkFactory
+from bench.verify import logits_of
+
+
+class Lab:
+    """Data, judges, control and network B of one run; each made when first asked for.
+
+    Args:
+        settings: names the data set, seed and device.
+        factory: the architecture under test, for the control.
+        say: told what long step begins.
+    """
+
+    def __init__(self, settings: Settings, factory: NetworkFactory, say: Callable[[str], None]):
+        self.settings = settings
+        self.factory = factory
+        self.say = say
+        self.device = torch.device(settings.device)
+
+    @cached_property
+    def data(self) -> Data:
+        return load(
+            self.settings.dataset,
+            root=self.settings.data_root,
+            seed=self.settings.seed,
+            allow_download=self.settings.download,
+        )
+
+    @cached_property
+    def training_judge(self) -> FittedJudge:
+        """Fitted on half A; defenses may use it."""
+        self.say("fitting the training judge")
+        half = self.data.a_train
+        return training_judge(half.images, half.labels, seed=derive(self.settings.seed, "training judge"))
+
+    @cached_property
+    def measuring_judge(self) -> FittedJudge:
+        """Fitted on half B; no defense can reach it."""
+        self.say("fitting the measuring judge")
+        half = self.data.b_train
+        return measuring_judge(half.images, half.labels, seed=derive(self.settings.seed, "measuring judge"))
+
+    @cached_property
+    def control(self) -> nn.Module:
+        """The architecture under test with K outputs, trained on half A, undefended."""
+        return self._trained("control", self.factory, self.data.a_train, self.data.a_val)
+
+    @cached_property
+    def network_b(self) -> nn.Module:
+        """Another architecture, trained on half B, undefended."""
+        name = self.settings.network if self.settings.network in NETWORKS else ""
+        return self._trained("network-b", other(name), self.data.b_train, self.data.b_val)
+
+    def new_network(self, outputs: int, seed: int) -> nn.Module:
+        """An untrained network of the architecture under test, on the run's device."""
+        return build(self.factory, self.data.spec, outputs, seed).to(self.device)
+
+    def _trained(self, role: str, factory: NetworkFactory, train: Split, validation: Split) -> nn.Module:
+        """From the cache, re-scored before it is believed; else trained, scored and cached."""
+        seed = derive(self.settings.seed, role)
+        network = build(factory, self.data.spec, self.data.spec.real_classes, seed).to(self.device)
+        key = digest(
+            [role, self.settings.seed, self.settings.network, self.settings.device, self.settings.threads]
+            + [self.data.fingerprint, code_hash(), torch.__version__]
+        )[:16]
+        store = Store(self.settings.run_root / "cache" / f"{role}-{key}")
+        with store.working():
+            if store.has("score.json") and not self.settings.fresh:
+                network.load_state_dict(store.load_tensors("network.safetensors"))
+                score = accuracy(network, validation)
+                if score != store.load_json("score.json")["accuracy"]:
+                    raise StoreError(f"{store.folder}: the cached {role} scores {score}, not what it did; use --fresh")
+                return network.eval()
+            self.say(f"training {role.replace('-', ' ')}")
+            train_classifier(network, train, generator=generator(seed, "batches"), epochs=default_epochs(len(train)))
+            store.save_tensors("network.safetensors", network.state_dict())
+            store.save_json("score.json", {"accuracy": accuracy(network, validation)})
+        return network.eval()
+
+
+def accuracy(network: nn.Module, real: Split) -> float:
+    """Share of real images whose class is predicted."""
+    return float((logits_of(network, real.images).argmax(dim=1) == real.labels).double().mean())

@@ -1,0 +1,280 @@
+"""The eleven measurements: one function a criterion, one table. Verdicts are made elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.harness.detection import by_class, detection_counts, real_counts
+from bench.harness.gallery import REACHED
+from bench.harness.recorder import pooled
+from bench.harness.select import fooling_half
+from bench.health import Cause, Finding
+from bench.materials.controls import measure_controls
+from bench.seeds import generator
+from bench.types import NonFiniteError, Outcome
+from bench.verdict.criteria import CRITERIA, REQUIRED_ATTACKS
+from bench.verdict.measurement import AttackCounts, Counts, Measurement
+from bench.verdict.stats import CONFIDENCE, ratio
+from bench.verify import Verified
+
+if TYPE_CHECKING:
+    from bench.harness.session import Session
+
+HEALTHY = 0.95  # of the control's targets, by the lower bound
+NO_HISTORY = "There is no training history to measure: {subject} has no rounds."
+
+
+def measure(session: Session, criterion: int) -> Measurement:
+    """Measure one criterion; figures that are not finite make it inconclusive, never an accident."""
+    try:
+        return MEASURES[criterion](session)
+    except NonFiniteError as error:
+        finding = Finding(cause=Cause.NOT_FINITE, sentence=f"{CRITERIA[criterion].name} was not measured: {error}.")
+        return Measurement(id=criterion, total=Counts(successes=0, n=0), findings=(finding,))
+
+
+def sparse(session: Session) -> Measurement:
+    """0: the attack reaches its targets on the undefended control."""
+    parts, figures = {}, {}
+    for name in session.attacks:
+        found = session.gallery.images("control", name)
+        total, per_class = _counted(session, found, found.is_(*REACHED))
+        healthy = ratio(total.successes, total.n).lower >= HEALTHY
+        parts[name] = AttackCounts(total=total, per_class=per_class, healthy=healthy, required=name in REQUIRED_ATTACKS)
+    return Measurement(id=0, per_attack=parts, per_class=_summed(parts.values()), figures=figures)
+
+
+def ood(session: Session) -> Measurement:
+    """1: what the attack yields is OOD, and the judge is sound."""
+    parts = {}
+    for name in session.attacks:
+        found = session.gallery.images("control", name)
+        found = found[found.is_(*REACHED)]
+        total, per_class = _counted(session, found, found.is_(Outcome.FOOLING))
+        parts[name] = AttackCounts(total=total, per_class=per_class, required=name in REQUIRED_ATTACKS)
+    controls = measure_controls(
+        session.lab.measuring_judge,
+        session.data,
+        generator(session.settings.seed, "controls"),
+        session.gallery.control_sweep(),
+    )
+    broken = [control for control in controls if control.required and control.holds is False]
+    findings = tuple(
+        Finding(cause=Cause.JUDGE_UNSOUND, sentence=f"The judge fails its control {control.name!r}: {control.reason}")
+        for control in broken
+    )
+    return Measurement(
+        id=1,
+        per_attack=parts,
+        per_class=_summed(parts.values()),
+        findings=findings,
+        judge_controls=tuple(controls),
+        figures={"judge_controls_failed": len(broken)},
+    )
+
+
+def just_trained(session: Session) -> Measurement:
+    """2: the newest training images, pooled back from the selected round until they are enough."""
+    rounds = [past.images for past in session.rounds_with_images()]
+    return _detection(session, 2, _newest([images.fooling_taught for images in rounds], session.thresholds.rates[2]))
+
+
+def no_forgetting(session: Session) -> Measurement:
+    """3: every earlier round's training images."""
+    rounds = [past.images for past in session.rounds_with_images()][:-1]
+    sample = session.settings.replay_sample
+    return _detection(session, 3, [images.fooling_taught for images in rounds], sample)
+
+
+def heldout_newest(session: Session) -> Measurement:
+    """4: the harness's own images for the newest round, pooled back as in 2."""
+    return _detection(session, 4, _newest(_heldout(session), session.thresholds.rates[4]))
+
+
+def heldout_past(session: Session) -> Measurement:
+    """5: the harness's own images for every earlier round."""
+    return _detection(session, 5, _heldout(session)[:-1])
+
+
+def other_network(session: Session) -> Measurement:
+    """6: images of the training process made on network B."""
+    process = session.processes
+    parts = {}
+    for name in dict.fromkeys([*session.attacks, *process]):
+        if name in process:
+            parts[name] = _detected_part(session, [session.gallery.verdict_part("network-b", name)])
+        else:
+            reason = f"Training did not use {name}; criterion 7 measures it."
+            parts[name] = _not_applicable(reason)
+    return Measurement(id=6, per_attack=parts, per_class=_summed(parts.values()))
+
+
+def other_process(session: Session) -> Measurement:
+    """7: images of every attack that training did not use, made on B and on past networks."""
+    healthy = session.healthy()
+    parts = {}
+    for name in session.attacks:
+        if name in session.processes:
+            parts[name] = _not_applicable(f"Training used {name}; criterion 6 measures it.")
+            continue
+        places = ["network-b", *(f"round-{past.index:03d}" for past in session.rounds_before_selected())]
+        part = _detected_part(session, [session.gallery.verdict_part(place, name) for place in places])
+        required = name in REQUIRED_ATTACKS or bool(healthy[name])
+        parts[name] = part.model_copy(update={"healthy": healthy[name], "required": required})
+    figures = {"past_networks": len(session.rounds_before_selected())}
+    return Measurement(id=7, per_attack=parts, per_class=_summed(parts.values()), figures=figures)
+
+
+def final_network(session: Session) -> Measurement:
+    """8: the worst case over attacks, target by target, on the final network."""
+    healthy = session.healthy()
+    parts, found = {}, {}
+    for name in session.attacks:
+        found[name] = session.gallery.images("final", name)
+        total, per_class = _counted(session, found[name], found[name].is_(Outcome.FOOLING))
+        parts[name] = AttackCounts(
+            total=total, per_class=per_class, healthy=healthy[name], required=name in REQUIRED_ATTACKS
+        )
+    anywhere = next(iter(found.values()))
+    fooled = torch.stack([f.is_(Outcome.FOOLING) for f in found.values()]).any(dim=0)
+    reached = torch.stack([f.is_(*REACHED) for f in found.values()]).any(dim=0)
+    borderline = torch.stack([f.is_(Outcome.FOOLING, Outcome.BORDERLINE) for f in found.values()]).any(dim=0)
+    columns = {
+        "probability": torch.stack([f.probability for f in found.values()]).amax(dim=0),
+        "reached": reached.float(),
+        "borderline_or_fooling": borderline.float(),
+    }
+    total, per_class = by_class(fooled, anywhere.targets, session.spec.class_names, columns)
+    return Measurement(
+        id=8,
+        total=total,
+        per_class=per_class,
+        per_attack=parts,
+        findings=tuple(_ensemble_findings(session, healthy, total.n)),
+        figures=total.means | _operating(session),
+    )
+
+
+def real_train(session: Session) -> Measurement:
+    """9: the final network on the real training images of half A."""
+    return _real(session, 9, session.data.a_train)
+
+
+def real_test(session: Session) -> Measurement:
+    """10: the final network on real test images."""
+    return _real(session, 10, session.data.test)
+
+
+MEASURES: tuple[Callable[[Session], Measurement], ...] = (
+    sparse,
+    ood,
+    just_trained,
+    no_forgetting,
+    heldout_newest,
+    heldout_past,
+    other_network,
+    other_process,
+    final_network,
+    real_train,
+    real_test,
+)
+
+
+def _real(session: Session, criterion: int, real) -> Measurement:
+    measures, per_class = real_counts(session.final, real, session.spec.class_names, session.settings.p)
+    figures = {name: counts.successes / counts.n for name, counts in measures.items()}
+    return Measurement(
+        id=criterion, measures=measures, per_class=per_class, figures=figures | measures["accuracy"].means
+    )
+
+
+def _detection(session: Session, criterion: int, parts: list[Verified], sample: int | None = None) -> Measurement:
+    if not session.has_history:
+        reason = NO_HISTORY.format(subject=session.settings.subject)
+        return Measurement(id=criterion, not_applicable=reason)
+    images, targets = pooled(parts, session.spec.shape)
+    if sample is not None and len(targets) > sample:
+        draw = generator(session.settings.seed, "replay sample", "final")
+        index = torch.randperm(len(targets), generator=draw)[:sample]
+        images, targets = images[index], targets[index]
+    total, per_class = detection_counts(
+        session.final, images, targets, session.threat_of(session.final), session.spec.class_names
+    )
+    figures = {"rounds": len(parts), "nothing_found": sum(not len(part.targets) for part in parts)} | total.means
+    return Measurement(id=criterion, total=total, per_class=per_class, figures=figures)
+
+
+def _heldout(session: Session) -> list[Verified]:
+    """Of each round up to the selected one, the half of its held-out images that gives verdicts."""
+    classes = session.spec.real_classes
+    rounds = session.rounds_with_images()
+    return [fooling_half(past.images.heldout, classes, selecting=False) for past in rounds]
+
+
+def _detected_part(session: Session, parts: list[Verified]) -> AttackCounts:
+    images, targets = pooled(parts, session.spec.shape)
+    total, per_class = detection_counts(
+        session.final, images, targets, session.threat_of(session.final), session.spec.class_names
+    )
+    return AttackCounts(total=total, per_class=per_class)
+
+
+def _not_applicable(reason: str) -> AttackCounts:
+    return AttackCounts(total=Counts(successes=0, n=0), per_class={}, not_applicable=reason, required=False)
+
+
+def _newest(parts: list[Verified], threshold: float) -> list[Verified]:
+    """The last sets, back to where they hold enough images to prove the threshold at all."""
+    enough = math.ceil(math.log(1 - CONFIDENCE) / math.log(threshold)) if threshold < 1 else math.inf
+    taken: list[Verified] = []
+    for part in reversed(parts):
+        taken.insert(0, part)
+        if sum(len(each.targets) for each in taken) >= enough:
+            break
+    return taken
+
+
+def _counted(session: Session, found: Verified, success: Tensor) -> tuple[Counts, dict[str, Counts]]:
+    columns = {"probability": found.probability, "pixels": found.pixels.float(), "judge_score": found.score}
+    total, per_class = by_class(success, found.targets, session.spec.class_names, columns)
+    return total.model_copy(update={"outcomes": found.counts()}), per_class
+
+
+def _summed(parts: Iterable[AttackCounts]) -> dict[str, Counts]:
+    """Per class over all attacks that apply: counts added, means weighted by them."""
+    sums: dict[str, Counts] = {}
+    for part in parts:
+        for label, counts in part.per_class.items():
+            old = sums.get(label, Counts(successes=0, n=0))
+            n = old.n + counts.n
+            means = {
+                name: (old.means.get(name, 0.0) * old.n + value * counts.n) / n for name, value in counts.means.items()
+            }
+            sums[label] = Counts(successes=old.successes + counts.successes, n=n, means=means or old.means)
+    return sums
+
+
+def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> Iterable[Finding]:
+    """What keeps "nothing was found" from being evidence that there is nothing."""
+    for name in REQUIRED_ATTACKS:
+        if name not in healthy:
+            yield Finding(cause=Cause.ATTACK_MISSING, sentence=f"The selection lacks the required attack {name}.")
+        elif not healthy[name]:
+            sentence = f"{name} does not reach 95% of its targets on the undefended control at this budget."
+            yield Finding(cause=Cause.ATTACK_UNHEALTHY, sentence=sentence)
+    yield from session.measurement(1).findings
+    if not session.settings.plan.certifies:
+        sentence = f"Budget {session.settings.budget} measures {n} targets, too few to certify."
+        yield Finding(cause=Cause.BUDGET_TOO_SMALL, sentence=sentence)
+    if min(session.threat_of(session.final).p) == 0:
+        yield Finding(cause=Cause.NEVER_CONFIDENT, sentence="The network gets no real validation image right.")
+
+
+def _operating(session: Session) -> dict[str, float]:
+    points = session.threat_of(session.final).p
+    return {"operating_point_least": min(points), "operating_point_most": max(points)}

@@ -1,0 +1,74 @@
+"""Bad input ends here: every name resolved, data and weights loaded, one batch run; nothing trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from bench.harness.registry import ATTACKS
+from bench.meter import count_outputs
+from bench.types import BadInputError
+
+if TYPE_CHECKING:
+    from bench.harness.session import Session
+
+
+def preflight(session: Session) -> None:
+    """Check everything a run was asked for.
+
+    Raises:
+        BadInputError: bad input, in one line.
+    """
+    settings = session.settings
+    for name in settings.attacks:
+        if not callable(ATTACKS.load(name)):
+            raise BadInputError(f"--attack {name}: expected a function")
+    _ = session.defense, session.thresholds
+    _check_data(session)
+    if not 1 <= session.k <= session.spec.pixels:
+        raise BadInputError(f"--pixels {session.k}; expected 1 to {session.spec.pixels}, the pixels of an image")
+    network = _built(session)
+    check_network(session, network, f"--network {settings.network}")
+    if settings.checkpoint:
+        check_network(session, session.checkpoint_network, f"--checkpoint {settings.checkpoint}")
+    _ = session.store
+
+
+def _built(session: Session) -> nn.Module:
+    given = f"--network {session.settings.network}"
+    try:
+        network = session.lab.new_network(session.spec.real_classes, 0)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadInputError(f"{given}: {_line(error)}; expected a function of (spec, outputs)") from None
+    if not isinstance(network, nn.Module):
+        raise BadInputError(f"{given} gives {type(network).__name__}; expected an nn.Module")
+    return network
+
+
+def _check_data(session: Session) -> None:
+    for split in (session.data.a_train, session.data.b_train, session.data.test):
+        if not torch.isfinite(split.images).all() or split.images.min() < 0 or split.images.max() > 1:
+            raise BadInputError(f"--dataset {session.settings.dataset}: images outside [0, 1]; scale them into it")
+
+
+def check_network(session: Session, network: nn.Module, given: str) -> None:
+    """Run a few real images through a network.
+
+    Raises:
+        BadInputError: it does not run on them, or its logits have the wrong shape or are not finite.
+    """
+    try:
+        count_outputs(network, session.data.a_val.images[:8].to(session.lab.device), session.spec)
+    except BadInputError as error:
+        raise BadInputError(f"{given}: {error}") from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadInputError(
+            f"{given}: it does not run on images {session.spec.shape}: {_line(error)}; expected an nn.Module from "
+            "such images to logits"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

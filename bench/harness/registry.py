@@ -1,0 +1,95 @@
+"""One registry for everything that has a name: lazy, loud on collisions, helpful on a miss."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+from bench.types import BadInputError
+
+
+class Registry:
+    """Names -> things, given as objects, as "module:attr", or through an entry-point group.
+
+    Args:
+        kind: what is registered, for messages: "attack".
+        option: the command-line option that picks it: "--attack".
+    """
+
+    def __init__(self, kind: str, option: str, **entries: Any):
+        self.kind = kind
+        self.option = option
+        self._entries: dict[str, Any] = dict(entries)
+        self._group = f"distal.{kind.replace(' ', '_')}s"
+
+    def register(self, name: str, entry: Any) -> None:
+        """Add a name.
+
+        Raises:
+            BadInputError: something else has that name.
+        """
+        if self._entries.get(name, entry) != entry:
+            raise BadInputError(f"two things are called {self.kind} {name!r}; expected one: rename one of them")
+        self._entries[name] = entry
+
+    def names(self) -> list[str]:
+        return sorted({*self._entries, *(e.name for e in entry_points(group=self._group))})
+
+    def load(self, name: str) -> Any:
+        """The thing itself: a registered name, an entry point, or a user's "module:attr".
+
+        Raises:
+            BadInputError: nobody has that name, or it can't be imported.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            found = [e for e in entry_points(group=self._group) if e.name == name]
+            if len({e.value for e in found}) > 1:
+                raise BadInputError(f"{len(found)} packages call a {self.kind} {name!r}; uninstall one of them")
+            entry = found[0].value if found else name
+        if not isinstance(entry, str):
+            return entry
+        if ":" not in entry:
+            raise BadInputError(self._miss(name))
+        return import_path(entry, self.option)
+
+    def _miss(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.names(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        known = ", ".join(self.names())
+        return f"{self.option} {name}: unknown {self.kind}; {hint}expected one of {known}, or module:attr"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+
+def import_path(path: str, option: str) -> Any:
+    """What "module:attr" names.
+
+    Raises:
+        BadInputError: it can't be imported; `option` says where it was asked for.
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        thing = importlib.import_module(module)
+        for part in attribute.split("."):
+            thing = getattr(thing, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInputError(f"{option} {path}: {error}; expected module:attr that can be imported from here") from None
+    return thing
+
+
+# The process that stands for training's where there was none, and that tests the judge.
+REFERENCE_ATTACK = "attacks.l1_sparse:l1_sparse"
+
+DEFENSES = Registry(
+    "defense",
+    "--defense",
+    fakeclass="defenses.fakeclass:fakeclass",
+    undefended="defenses.undefended:undefended",
+)
+NETWORKS = Registry("network", "--network", mlp="bench.materials.networks:mlp", cnn="bench.materials.networks:cnn")
+ATTACKS = Registry("attack", "--attack")

@@ -1,0 +1,95 @@
+"""One pytest run over the suites: when it is whole, what it writes, how it exits."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.harness.certify import certify, criteria_in, scope_of
+from bench.harness.options import settings_from
+from bench.harness.preflight import preflight
+from bench.harness.progress import Progress
+from bench.harness.session import Session
+from bench.record import Certificate, VerdictName
+
+DECIDED = "distal_decided"  # the property by which a worker tells that it decided a criterion
+
+
+class Run:
+    """One pytest run over the suites, as the plugin sees it."""
+
+    def __init__(self, config: pytest.Config):
+        self.config = config
+        self.settings = settings_from(config)
+        self.progress = Progress(config)
+        self.session = Session(self.settings, self.progress)
+        self.is_worker = hasattr(config, "workerinput")
+        self.decided: set[int] = set()
+        self.finished = 0
+        self.deselected = 0
+        self.certificate: Certificate | None = None
+        self.written: list[Path] = []
+        self.problem: str | None = None
+        self._held = ExitStack()
+
+    def start(self) -> None:
+        """Preflight; in the one process that controls the run, also take its folder."""
+        torch.set_num_threads(self.settings.threads)
+        torch.use_deterministic_algorithms(True)
+        preflight(self.session)
+        if not self.is_worker:
+            self._held.enter_context(self.session.store.hold())
+            if self.settings.fresh:
+                self.session.store.clear(keep=("run.lock", "work.lock", "config.json"))
+
+    def partial(self, session: pytest.Session) -> bool:
+        """Whether anything of the eleven was left out, stopped or could not be decided."""
+        option = self.config.option
+        narrowed = any("::" in arg or Path(arg).is_file() for arg in self.config.args)
+        stopped = bool(session.shouldstop or session.shouldfail) or self.finished < session.testscollected
+        picked = option.keyword or option.markexpr or option.lf or option.deselect or getattr(option, "stepwise", False)
+        return bool(narrowed or stopped or picked or self.deselected or len(self.decided) < 11)
+
+    def finish(self, session: pytest.Session) -> None:
+        """Write the certificate and the leaderboard of a whole run; set the exit status."""
+        self.progress.close()
+        with self._held:
+            if session.config.option.collectonly or self.is_worker:
+                return
+            if self.partial(session):
+                self.problem = f"partial: {len(self.decided)} of 11, nothing certified"
+                return
+            words = ["pytest", *self.config.invocation_params.args]
+            self.certificate = certify(self.session, shlex.join(map(str, words)))
+            self.written.append(self.session.store.path("certificate.json"))
+            self.written.append(self._render())
+        scope = scope_of(self.session)
+        held = [self.certificate.criteria[i] for i in criteria_in(scope)]
+        passed = all(criterion.verdict == VerdictName.PASS for criterion in held)
+        if session.exitstatus == pytest.ExitCode.OK and (not passed or scope != self.config.option.scope):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            if passed:
+                self.problem = f"all of scope {scope} passes; exit status 0 at this scope needs --scope={scope}"
+
+    def _render(self) -> Path:
+        from reports.build import build, find_certificates
+
+        root = self.settings.run_root
+        own = self.session.store.path("certificate.json")
+        found = find_certificates([root]) if root.exists() else []
+        return build(found if own in found else [*found, own], root / "site")
+
+    # Hooks: counts what the controlling process hears of its tests, its workers' included.
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "teardown":
+            self.finished += 1
+        if report.when == "call":
+            self.decided.update(int(value) for name, value in report.user_properties if name == DECIDED)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.deselected += len(items)

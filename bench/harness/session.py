@@ -1,0 +1,297 @@
+"""The state behind the suites: every piece is made once, when first asked for, by whichever process asks."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.harness.gallery import REFERENCE_PROCESS, Gallery
+from bench.harness.generate import operating_point
+from bench.harness.history import History, Past
+from bench.harness.lab import Lab, accuracy
+from bench.harness.measure import measure
+from bench.harness.recorder import RunRecorder
+from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
+from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
+from bench.harness.settings import THRESHOLDS, Settings, code_hash, config_of, digest, source_hash
+from bench.materials.data import Data, Split
+from bench.materials.weights import load_weights, outputs_of
+from bench.record import AttackRow, CriterionRecord
+from bench.store import Store
+from bench.task import Defense, Task
+from bench.types import Attack, BadInputError, ImageSpec, ThreatModel
+from bench.verdict.criteria import attack_rows, decide
+from bench.verdict.measurement import Measurement
+from bench.verdict.thresholds import Thresholds, load_thresholds
+from bench.verify import Verified
+
+
+class Session:
+    """One run: what it was asked for, its folder, and everything measured.
+
+    Args:
+        settings: as asked for.
+        say: told what long step begins.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda text: None):
+        self.settings = settings
+        self.say = say
+        self.attacks: Mapping[str, Attack] = {}
+        self.gallery = Gallery(self)
+        self._measurements: dict[int, Measurement] = {}
+        self._broken: dict[int, Exception] = {}
+
+    # What was asked for
+
+    @cached_property
+    def defense(self) -> Defense:
+        found = DEFENSES.load(self.settings.defense)
+        if isinstance(found, Defense):
+            return found
+        if not callable(found):
+            given = f"--defense {self.settings.defense}"
+            raise BadInputError(f"{given}: {found!r}; expected a generator function of (task, recorder)")
+        return Defense(found, {})
+
+    @cached_property
+    def lab(self) -> Lab:
+        factory = NETWORKS.load(self.settings.network)
+        if not callable(factory):
+            given = f"--network {self.settings.network}"
+            raise BadInputError(f"{given}: {factory!r}; expected a function of (spec, outputs)")
+        return Lab(self.settings, factory, self.say)
+
+    @property
+    def data(self) -> Data:
+        return self.lab.data
+
+    @property
+    def spec(self) -> ImageSpec:
+        return self.data.spec
+
+    @property
+    def k(self) -> int:
+        """Most lit pixels of a sparse image."""
+        return self.settings.k if self.settings.k is not None else self.data.default_k
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        return load_thresholds(THRESHOLDS, self.settings.dataset, self.settings.thresholds)
+
+    @cached_property
+    def default_thresholds(self) -> Thresholds:
+        return load_thresholds(THRESHOLDS, self.settings.dataset)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """All that decides this run's figures; its hash names the run."""
+        settings = self.settings
+        own = [DEFENSES.load(settings.defense), NETWORKS.load(settings.network)]
+        return config_of(
+            settings,
+            k=self.k,
+            data=self.data.fingerprint,
+            code=code_hash(),
+            torch=torch.__version__,
+            thresholds=self.thresholds.model_dump(mode="json"),
+            weights=digest(settings.checkpoint.read_bytes().hex()) if settings.checkpoint else None,
+            sources=[source_hash(thing) for thing in (*own, *map(ATTACKS.load, settings.attacks))],
+        )
+
+    @cached_property
+    def store(self) -> Store:
+        """The run's folder.
+
+        Raises:
+            BadInputError: it can't be written, or was made with other settings.
+        """
+        settings = self.settings
+        words = (settings.dataset, settings.subject, settings.seed, digest(self.config)[:10])
+        name = "-".join(re.sub(r"[^\w.]+", "_", str(word)).strip("_")[-40:] for word in words)
+        store = Store(settings.run_dir or settings.run_root / name)
+        if not store.has("config.json"):
+            store.save_json("config.json", self.config)
+        stored = store.load_json("config.json")
+        if stored != self.config:
+            differs = sorted(key for key in {*stored, *self.config} if stored.get(key) != self.config.get(key))
+            raise BadInputError(
+                f"run directory {store.folder} was made with other settings ({', '.join(differs)}); "
+                "expected the same: name another with --run-dir, or leave that out"
+            )
+        return store
+
+    @cached_property
+    def checkpoint_network(self) -> nn.Module:
+        """The user's trained weights in the network they were made for."""
+        path = self.settings.checkpoint
+        assert path is not None
+        network = self.lab.new_network(outputs_of(path, self.lab.factory, self.spec), 0)
+        load_weights(path, network)
+        return network.eval()
+
+    # The history
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there are rounds to measure criteria 2 to 5 on."""
+        return self.settings.checkpoint is None and bool(self.defense.attacks)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The attacks that training used; the reference process for a network without a history."""
+        return tuple(self.defense.attacks) if self.has_history else (REFERENCE_PROCESS,)
+
+    @cached_property
+    def history(self) -> list[Past]:
+        """Every round, trained by whichever process asks first."""
+        if self.settings.checkpoint:
+            return [Past(0, self.checkpoint_network, None)]
+        history = History(
+            self.store,
+            self.defense,
+            self.spec,
+            self.lab.measuring_judge,
+            self.threat_of,
+            self.settings.plan,
+            self.settings.seed,
+            lambda outputs: self.lab.new_network(outputs, 0),
+        )
+        with self.store.working():
+            history.load()
+            if not self.store.has("rounds/done.json"):
+                self._train(history)
+                self.store.save_json("rounds/done.json", {"rounds": len(history.rounds)})
+        return history.rounds
+
+    def _train(self, history: History) -> None:
+        started = time.monotonic()
+        settings, plan = self.settings, self.settings.plan
+        recorder = RunRecorder(
+            self.store,
+            history,
+            self.data,
+            self.threat_of,
+            settings.p,
+            settings.replay_sample,
+            settings.seed,
+            self.say,
+        )
+        task = Task(
+            spec=self.spec,
+            train=self.data.a_train,
+            validation=self.data.a_val,
+            judge=self.lab.training_judge,
+            new_network=self.lab.new_network,
+            threat=ThreatModel(settings.p, self.k),
+            images=plan.images,
+            budget=plan.training,
+            max_rounds=settings.max_rounds or plan.rounds,
+            seed=settings.seed,
+            past=history.as_rounds(),
+        )
+        self.say(f"training {settings.defense}")
+        for finished in self.defense(task, recorder):
+            if finished.batch is not None and recorder.pending is None:
+                recorder.generated(finished.index, finished.batch)
+            images = recorder.pending
+            recorder.finished()  # before the round counts as stored, so that no finished round lacks its lines
+            history.admit(finished, images)
+        recorder.close()
+        if not history.rounds:
+            raise BadInputError(f"--defense {settings.defense}: it yielded no round; expected at least one network")
+        self.add_cost("training", time.monotonic() - started, 0, 0)
+
+    @cached_property
+    def scores(self) -> list[float]:
+        """The harmonic score of every round, all on the same sets."""
+        classes = self.spec.real_classes
+        sets: dict[str, Verified] = {}
+        if self.has_history:
+            for past in self.history:
+                if past.images:
+                    sets[f"heldout-{past.index}"] = fooling_half(past.images.heldout, classes, selecting=True)
+            for name in dict.fromkeys([*self.attacks, *self.processes]):
+                sets[f"b-{name}"] = fooling_half(self.gallery.images("network-b", name), classes, selecting=True)
+        scores = []
+        for past in self.history:
+            rates = detection_rates(past.network, sets, classes, self.threat_of(past.network))
+            scores.append(harmonic_score(accuracy(past.network, self.validation), list(rates.values())))
+        return scores
+
+    @cached_property
+    def selected(self) -> int:
+        """The round that is certified."""
+        return best_round(self.scores)
+
+    @property
+    def final(self) -> nn.Module:
+        """The network that is certified."""
+        return self.history[self.selected].network
+
+    @cached_property
+    def validation(self) -> Split:
+        """Real images no network was trained on and no judge was fitted to: both halves' validation."""
+        a, b = self.data.a_val, self.data.b_val
+        return Split(torch.cat([a.images, b.images]), torch.cat([a.labels, b.labels]))
+
+    def rounds_with_images(self) -> list[Past]:
+        """Rounds up to the selected one that made images."""
+        return [past for past in self.history if past.images and past.index <= self.selected]
+
+    def rounds_before_selected(self) -> list[Past]:
+        return self.history[: self.selected]
+
+    def network_at(self, place: str) -> nn.Module:
+        """The network of a place: "control", "network-b", "final" or "round-NNN"."""
+        if place == "control":
+            return self.lab.control
+        if place == "network-b":
+            return self.lab.network_b
+        if place == "final":
+            return self.final
+        return self.history[int(place.removeprefix("round-"))].network
+
+    def threat_of(self, network: nn.Module) -> ThreatModel:
+        """The threat model with the network's own operating point."""
+        return ThreatModel(operating_point(network, self.validation, self.spec.real_classes, self.settings.p), self.k)
+
+    def add_cost(self, what: str, seconds: float, forward: int, backward: int) -> None:
+        """Remember what a step cost, in seconds and image passes."""
+        costs = self.store.load_json("cost.json") if self.store.has("cost.json") else {}
+        costs[what] = {"seconds": seconds, "forward_passes": forward, "backward_passes": backward}
+        self.store.save_json("cost.json", costs)
+
+    # Measurements and verdicts
+
+    def measurement(self, criterion: int) -> Measurement:
+        """One criterion's figures, measured once and stored; what broke it once is raised again, not tried again."""
+        if criterion in self._broken:
+            raise self._broken[criterion]
+        if criterion not in self._measurements:
+            name = f"measurements/{criterion:02d}.json"
+            try:
+                with self.store.working():
+                    if not self.store.has(name):
+                        self.store.save_json(name, measure(self, criterion).model_dump(mode="json"))
+                    self._measurements[criterion] = Measurement.model_validate(self.store.load_json(name))
+            except Exception as error:
+                self._broken[criterion] = error
+                raise
+        return self._measurements[criterion]
+
+    def healthy(self) -> dict[str, bool]:
+        """Which attacks reach the control at this budget."""
+        return {name: bool(part.healthy) for name, part in self.measurement(0).per_attack.items()}
+
+    def criterion(self, criterion: int) -> CriterionRecord:
+        return decide(self.measurement(criterion), self.thresholds)
+
+    def attack_row(self, criterion: int, attack: str) -> AttackRow:
+        return attack_rows(self.measurement(criterion), self.thresholds)[attack]

@@ -1,0 +1,106 @@
+import pytest
+
+from bench.health import Cause, Finding
+from bench.verdict.criteria import CRITERIA, PROCESS_SCOPE, decide, percent
+from bench.verdict.measurement import AttackCounts, Counts, Measurement
+from bench.verdict.thresholds import RealThresholds, Thresholds
+
+ALLOWED = Thresholds(
+    rates={0: 0.95, 1: 0.95, 2: 0.95, 3: 0.9, 4: 0.9, 5: 0.9, 6: 0.9, 7: 0.9, 8: 0.01},
+    real=RealThresholds(accuracy=0.93, confident_accuracy=0.85),
+)
+FINDING = Finding(cause=Cause.JUDGE_UNSOUND, sentence="The judge fails its control.")
+
+
+def total(criterion, successes, n, **more):
+    return Measurement(id=criterion, total=Counts(successes=successes, n=n), **more)
+
+
+def part(successes, n, **more):
+    return AttackCounts(total=Counts(successes=successes, n=n), per_class={}, **more)
+
+
+@pytest.mark.parametrize(
+    ("measurement", "verdict"),
+    [
+        (total(3, 300, 300), "pass"),
+        (total(3, 200, 300), "fail"),
+        (total(3, 19, 20), "inconclusive"),
+        (total(3, 0, 0), "inconclusive"),
+        (total(8, 0, 300), "pass"),
+        (total(8, 0, 298), "inconclusive"),
+        (total(8, 1, 100_000), "fail"),
+        (total(8, 0, 0), "inconclusive"),
+        (total(8, 0, 300, findings=(FINDING,)), "inconclusive"),
+        (total(8, 1, 300, findings=(FINDING,)), "fail"),
+        (total(2, 0, 0, not_applicable="no rounds"), "not_applicable"),
+    ],
+)
+def test_verdicts(measurement, verdict):
+    assert decide(measurement, ALLOWED).verdict == verdict
+
+
+def test_a_finding_is_told_with_its_remedy():
+    reason = decide(total(8, 0, 300, findings=(FINDING,)), ALLOWED).reason
+    assert FINDING.sentence in reason
+    assert FINDING.remedy in reason
+
+
+def test_the_worst_required_attack_decides_and_another_one_loses_only_its_row():
+    parts = {"l1_sparse": part(300, 300), "weak": part(10, 300, required=False)}
+    record = decide(Measurement(id=0, per_attack=parts), ALLOWED)
+    assert record.verdict == "pass"
+    assert [row.verdict for row in record.per_attack] == ["pass", "fail"]
+    parts["masked"] = part(10, 300)
+    assert decide(Measurement(id=0, per_attack=parts), ALLOWED).verdict == "fail"
+
+
+def test_an_unhealthy_attacks_failing_proves_nothing_but_its_success_counts():
+    silent = decide(Measurement(id=7, per_attack={"masked": part(300, 300, healthy=False)}), ALLOWED)
+    assert silent.verdict == "inconclusive"
+    loud = decide(Measurement(id=7, per_attack={"own": part(0, 300, healthy=False, required=False)}), ALLOWED)
+    assert loud.verdict == "fail"
+
+
+def test_a_criterion_without_any_attack_that_applies_is_inconclusive():
+    parts = {"masked": AttackCounts(total=Counts(successes=0, n=0), per_class={}, not_applicable="no", required=False)}
+    record = decide(Measurement(id=6, per_attack=parts), ALLOWED)
+    assert record.verdict == "inconclusive"
+    assert record.per_attack[0].verdict == "not_applicable"
+
+
+def test_accuracy_and_confident_accuracy_must_both_hold():
+    good, bad = Counts(successes=360, n=360), Counts(successes=200, n=360)
+    for low in ("accuracy", "confident_accuracy"):
+        measures = {"accuracy": good, "confident_accuracy": good} | {low: bad}
+        record = decide(Measurement(id=10, measures=measures), ALLOWED)
+        assert record.verdict == "fail"
+        assert low.replace("_", " ") in record.reason
+    assert decide(Measurement(id=9, measures={"accuracy": good, "confident_accuracy": good}), ALLOWED).verdict == "pass"
+
+
+def test_one_class_far_off_fails_a_criterion_that_holds_on_the_whole():
+    classes = {str(c): Counts(successes=100, n=100) for c in range(9)} | {"9": Counts(successes=50, n=100)}
+    record = decide(total(3, 950, 1000, per_class=classes), ALLOWED)
+    assert record.verdict == "fail"
+    assert "Class 9" in record.reason
+    assert [row.fails for row in record.per_class] == [False] * 9 + [True]
+
+
+@pytest.mark.parametrize("criterion", PROCESS_SCOPE)
+def test_every_sentence_tells_observed_allowed_and_what_to_do(criterion):
+    counts = Counts(successes=150, n=300)
+    measured = {"measures": {"accuracy": counts, "confident_accuracy": counts}} if criterion > 8 else {"total": counts}
+    record = decide(Measurement(id=criterion, **measured), ALLOWED)
+    assert record.verdict == "fail"
+    assert "150 of 300" in record.reason
+    assert percent(record.threshold) in record.reason
+    assert CRITERIA[criterion].on_fail in record.reason
+
+
+def test_percent_never_rounds_to_a_whole_it_is_not():
+    assert percent(0.9996) == "99.96%"
+    assert percent(0.99999) == "99.999%"
+    assert percent(1.0) == "100%"
+    assert percent(0.0001) == "0.01%"
+    assert percent(0.95) == "95%"
