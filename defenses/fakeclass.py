@@ -55,7 +55,7 @@ def fakeclass(task: Task, recorder: Recorder) -> Iterator[Round]:
             task.train,
             _fakes([batch], task),
             _fakes(past, task),
-            epochs=max(1, default_epochs(len(task.train)) // 10),
+            epochs=max(1, default_epochs(len(task.train)) // 5),
             generator=generator(task.seed, "fakeclass", index),
             recorder=recorder,
         )

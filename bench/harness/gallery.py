@@ -24,7 +24,6 @@ REACHED = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION)  # conf
 REFERENCE_PROCESS = "l1_sparse"  # stands for training's where there was none, and tests the judge
 SWEEP = (5, 10, 20)  # then doubled up to k: where the judge is tested on what fools the control
 SWEEP_IMAGES = 100
-SWEEP_ENOUGH = 60  # images that can show a rejection rate of 95% at all
 
 
 class Gallery:
@@ -51,24 +50,13 @@ class Gallery:
             return fooling_half(found, self.session.spec.real_classes, selecting=False)
         return found[found.is_(Outcome.FOOLING)]
 
-    def control_sweep(self) -> dict[str, Tensor]:
-        """What fools the undefended control with few pixels, for the judge to reject -> name -> images.
-
-        Images of a step that found too few to show anything count with the next: they have fewer pixels still.
-        """
+    def control_sweep(self) -> dict[int, Tensor]:
+        """What fools the undefended control with at most so many pixels, for the judge to reject."""
         attack = REFERENCE_PROCESS if REFERENCE_PROCESS in self.session.attacks else next(iter(self.session.attacks))
         most = self.session.k
         steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
-        found: dict[str, Tensor] = {}
-        waiting: list[Tensor] = []
-        for k in steps:
-            made = self._stored("control", attack, SWEEP_IMAGES, k)
-            waiting.append(made.images[made.is_(*REACHED)])
-            count = sum(map(len, waiting))
-            if count >= SWEEP_ENOUGH or (count and k == most):
-                found[f"fools the control, at most {k} pixels"] = torch.cat(waiting)
-                waiting = []
-        return found
+        made = {k: self._stored("control", attack, SWEEP_IMAGES, k) for k in steps}
+        return {k: found.images[found.is_(*REACHED)] for k, found in made.items()}
 
     def _stored(self, place: str, attack: str, n: int, k: int) -> Verified:
         session = self.session

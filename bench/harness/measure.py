@@ -14,7 +14,7 @@ from bench.harness.gallery import REACHED
 from bench.harness.recorder import pooled
 from bench.harness.select import fooling_half
 from bench.health import Cause, Finding
-from bench.materials.controls import measure_controls
+from bench.materials.controls import by_budget, measure_controls
 from bench.seeds import generator
 from bench.types import NonFiniteError, Outcome
 from bench.verdict.criteria import CRITERIA, REQUIRED_ATTACKS
@@ -59,9 +59,10 @@ def ood(session: Session) -> Measurement:
         parts[name] = AttackCounts(total=total, per_class=per_class, required=name in REQUIRED_ATTACKS)
     controls = measure_controls(
         session.lab.measuring_judge,
-        session.data,
+        session.data.test,
+        session.spec,
         generator(session.settings.seed, "controls"),
-        session.gallery.control_sweep(),
+        by_budget(session.gallery.control_sweep()),
     )
     broken = [control for control in controls if control.required and control.holds is False]
     findings = tuple(

@@ -39,7 +39,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--pixels", type=int, metavar="K", help="most lit pixels of a sparse image (default: by data set)")
     option("--seed", type=int, default=0, metavar="N", help="every random draw follows from it (default 0)")
     option("--device", default="auto", metavar="NAME", help="auto (default: a GPU where there is one), cpu, cuda, ...")
-    option("--threads", type=int, default=2, metavar="N", help="CPU threads (default 2); figures depend on it")
+    option("--threads", type=int, default=1, metavar="N", help="CPU threads (default 1); figures depend on it")
     option("--max-rounds", type=int, metavar="N", help="stop training after this many rounds (default: by budget)")
     option("--replay-sample", type=int, metavar="N", help="measure criterion 3 on a sample of N images, say 1000 "
            "(default: on all)")  # fmt: skip

@@ -1,0 +1,155 @@
+"""Weights in and out: safetensors, and a user's own PyTorch checkpoints without running what they hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from bench.materials.networks import build
+from bench.types import BadInputError, ImageSpec, NetworkFactory
+
+Weights = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts commonly file weights under
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Put a checkpoint into a network of its own architecture; a refused one leaves the network as it was.
+
+    Args:
+        path: `.safetensors`, or a `.pt` or `.pth` state dict.
+
+    Raises:
+        BadInputError: not weights, another architecture's, or not finite.
+    """
+    weights = read_weights(path)
+    own = network.state_dict()
+    _check_names(path, weights, own)
+    for name, tensor in own.items():
+        got = weights[name]
+        if got.shape != tensor.shape:
+            raise BadInputError(
+                f"{path}: {name} has the shape {tuple(got.shape)}; expected {tuple(tensor.shape)}: "
+                "name its network with --network"
+            )
+        if not torch.isfinite(got.to(tensor.dtype)).all():
+            raise BadInputError(f"{path}: {name} holds NaN or infinity; expected finite weights: train it again")
+    network.load_state_dict(weights)
+
+
+def outputs_of(path: Path, factory: NetworkFactory, spec: ImageSpec) -> int:
+    """How many outputs a checkpoint's network has: K + F.
+
+    The layer that tells is the one whose size follows the factory's `outputs`; a factory that ignores them
+    has the size it has, and K is returned.
+
+    Raises:
+        BadInputError: not weights, that layer is missing, or it has fewer outputs than there are real classes.
+    """
+    least = spec.real_classes
+    narrow, wide = (build(factory, spec, outputs, seed=0).state_dict() for outputs in (least, least + 1))
+    head = next((name for name in narrow if narrow[name].shape != wide[name].shape), None)
+    weights = read_weights(path)
+    if head is None:
+        return least
+    if head not in weights or weights[head].ndim == 0:
+        raise BadInputError(
+            f"{path} has no layer {head}, which decides the outputs; expected the weights of this network: "
+            "name its network with --network"
+        )
+    outputs = weights[head].shape[0]
+    if outputs < least:
+        raise BadInputError(
+            f"{path}: {head} has {outputs} outputs; expected {least} or more, one for each real class: "
+            "name the data set it was trained on with --dataset"
+        )
+    return outputs
+
+
+def read_weights(path: Path) -> Weights:
+    """Name -> tensor, on the CPU.
+
+    Raises:
+        BadInputError: no such file, or one that is not weights.
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise BadInputError(f"{path} is not a checkpoint; expected a file named {', '.join(READERS)}")
+    if not path.is_file():
+        raise BadInputError(f"no file {path}; expected a checkpoint: check the path")
+    try:
+        weights = READERS[path.suffix](path)
+    except Exception as error:  # damaged files fail in any of the two libraries' ways
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadInputError(
+            f"{path} cannot be read as weights ({reason}); expected a state dict: save network.state_dict()"
+        ) from error
+    return _checked(path, weights)
+
+
+def save_weights(path: Path, network: nn.Module, metadata: dict[str, str]) -> None:
+    """Write a network's weights as safetensors, whole or not at all; the same weights make the same file.
+
+    Args:
+        metadata: what made them; kept in the file's header as JSON, under `about`.
+
+    Raises:
+        BadInputError: the place cannot be written to.
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    weights = {name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()}
+    about = json.dumps(metadata, sort_keys=True)  # one key: safetensors writes several in a random order
+    content = save(weights, {"about": about})
+    try:
+        with open(scratch, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        raise BadInputError(f"cannot write {path} ({error.strerror}); expected a writable folder") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _read_torch(path: Path) -> object:
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(found, dict):
+        return next((found[key] for key in WRAPPERS if isinstance(found.get(key), dict)), found)
+    return found
+
+
+READERS: dict[str, Callable[[Path], object]] = {".safetensors": load_file, ".pt": _read_torch, ".pth": _read_torch}
+
+
+def _checked(path: Path, weights: object) -> Weights:
+    if not isinstance(weights, dict) or not weights:
+        raise BadInputError(
+            f"{path} holds {type(weights).__name__} without weights; expected a state dict: save network.state_dict()"
+        )
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise BadInputError(
+                f"{path} holds {type(tensor).__name__} under {name!r}; expected nothing but tensors: "
+                "save network.state_dict()"
+            )
+    return weights
+
+
+def _check_names(path: Path, weights: Weights, own: Weights) -> None:
+    missing = [name for name in own if name not in weights]
+    unexpected = [name for name in weights if name not in own]
+    if missing or unexpected:
+        lacks = f"lacks {', '.join(missing[:3])}" if missing else ""
+        extra = f"holds {', '.join(unexpected[:3])} besides" if unexpected else ""
+        raise BadInputError(
+            f"{path} {' and '.join(part for part in (lacks, extra) if part)}; expected this network's "
+            f"{len(own)} tensors, {next(iter(own), 'none')} first: name its network with --network"
+        )

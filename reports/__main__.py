@@ -1,0 +1,98 @@
+"""`python -m reports`: build the leaderboard, or show one certificate as text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench.record import CertificateError
+from reports.build import CERTIFICATE_NAME, build_site, find_certificates
+from reports.entry import read_checked
+from reports.text import verdict_table
+from reports.words import one_line
+
+BUILD = """\
+Build the leaderboard from certificates: index.html, and one page per certificate, each complete in itself.
+Nothing else is needed; torch is not imported.
+
+example:
+  python -m reports build runs results/alice/certificate.json --out site
+
+exit status: 0 built, 1 built without the certificates named on stderr, 2 nothing built"""
+
+SHOW = """\
+Print one certificate's verdicts as a table, then the sentence of each criterion that did not pass.
+
+example:
+  python -m reports show runs/digits-fakeclass-0-1a2b3c/certificate.json
+
+exit status: 0 shown, 2 not readable"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="{build,show}")
+
+    def command(name: str, text: str, run) -> argparse.ArgumentParser:
+        layout = argparse.RawDescriptionHelpFormatter
+        sub = commands.add_parser(name, help=text.partition(":")[0].lower(), description=text, formatter_class=layout)
+        sub.set_defaults(run=run)
+        return sub
+
+    build = command("build", BUILD, run_build)
+    build.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        default=[Path("runs")],
+        metavar="PATH",
+        help=f"a certificate, or a folder to search for {CERTIFICATE_NAME} (default: runs)",
+    )
+    build.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/site"),
+        metavar="FOLDER",
+        help="where to write (default: runs/site)",
+    )
+    show = command("show", SHOW, run_show)
+    show.add_argument("path", type=Path, metavar="CERTIFICATE", help="a certificate, or the folder it lies in")
+    return top
+
+
+def run_build(arguments: argparse.Namespace) -> int:
+    certificates = find_certificates(arguments.paths)
+    if not certificates:
+        given = ", ".join(map(str, arguments.paths))
+        raise FileNotFoundError(f"{given}: no {CERTIFICATE_NAME} in it; make one with `pytest suites/` first")
+    site = build_site(certificates, arguments.out)
+    for refusal in site.refusals:
+        print(one_line(f"not readable: {refusal.path}: {refusal.reason}"), file=sys.stderr)
+    print(f"{site.index}: {site.certificates} of {site.certificates + len(site.refusals)} certificates")
+    return 1 if site.refusals else 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    path = arguments.path / CERTIFICATE_NAME if arguments.path.is_dir() else arguments.path
+    certificate = read_checked(path)
+    answer = "certified" if certificate.certified else "not certified"
+    print(one_line(f"{certificate.defense} on {certificate.dataset}: {answer}, scope {certificate.scope}"))
+    print(one_line(certificate.summary), verdict_table(certificate), sep="\n\n")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parsed = parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(one_line(f"python -m reports: error: {where}"), file=sys.stderr)
+    except CertificateError as error:
+        print(one_line(f"python -m reports: error: {error}"), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

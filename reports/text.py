@@ -1,0 +1,56 @@
+"""Verdicts as text, for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+
+from tabulate import tabulate
+
+from bench.record import Certificate, CriterionRecord, VerdictName
+from reports.words import MARKS, allowed, clean, percent
+
+WIDTH = 100
+NAME_WIDTH = 28
+HEADERS = ("id", "criterion", "verdict", "observed", "bound", "allowed", "n")
+ALIGNMENT = ("right", "left", "left", "right", "right", "right", "right")
+
+
+def verdict_table(certificate: Certificate) -> str:
+    """The eleven verdicts as a table, then the sentence of each that did not pass; at most 100 columns."""
+    table = tabulate(
+        [_row(criterion) for criterion in certificate.criteria],
+        headers=HEADERS,
+        colalign=ALIGNMENT,
+        disable_numparse=True,
+    )
+    return "\n".join([table, *_sentences(certificate)])
+
+
+def _row(criterion: CriterionRecord) -> tuple[str, ...]:
+    return (
+        str(criterion.id),
+        _name(criterion),
+        MARKS[criterion.verdict].word,
+        percent(criterion.observed, criterion.threshold, nothing="-"),
+        percent(criterion.bound, criterion.threshold, nothing="-"),
+        allowed(criterion, ">=", "<=", nothing="-"),
+        str(criterion.n),
+    )
+
+
+def _name(criterion: CriterionRecord) -> str:
+    return textwrap.shorten(clean(criterion.name), NAME_WIDTH, placeholder=" ...")
+
+
+def _sentences(certificate: Certificate) -> list[str]:
+    """A blank line, then one wrapped sentence per criterion that did not pass; nothing when all did."""
+    lines = [
+        textwrap.fill(
+            f"{criterion.id} {_name(criterion)}, {MARKS[criterion.verdict].word}: {clean(criterion.reason)}",
+            WIDTH,
+            subsequent_indent="  ",
+        )
+        for criterion in certificate.criteria
+        if criterion.verdict is not VerdictName.PASS
+    ]
+    return ["", *lines] if lines else []

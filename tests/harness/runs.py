@@ -1,0 +1,39 @@
+"""Runs of the suites as a user starts them: another process, small budgets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--budget=quick", "--max-rounds=2", "--network=mlp")
+
+
+def start(*arguments: str, cwd: Path = ROOT, path: Path | None = None) -> subprocess.Popen:
+    """Begin `pytest suites/ ...` in a process of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "COV"))}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(*arguments: str, **where: Path) -> tuple[int, str]:
+    """`pytest suites/ ...` to its end -> exit status, output."""
+    process = start(*arguments, **where)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
+
+
+def figures(certificate: dict) -> dict:
+    """A certificate without what may differ between equal runs: times and the command."""
+    kept = {key: value for key, value in certificate.items() if key not in ("cost", "environment")}
+    return kept | {"passes": certificate["cost"]["forward_passes"] + certificate["cost"]["backward_passes"]}

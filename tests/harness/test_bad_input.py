@@ -1,0 +1,127 @@
+import pytest
+import torch
+from PIL import Image
+from runs import SMALL, run
+from safetensors.torch import save_file
+
+from bench.harness.preflight import preflight
+from bench.harness.session import Session
+from bench.harness.settings import Settings
+from bench.materials.networks import mlp
+from bench.types import BadInputError, ImageSpec
+
+DIGITS = ImageSpec((1, 8, 8), 16, tuple("0123456789"))
+
+
+def settings(tmp_path, **changed):
+    base = {
+        "dataset": "digits",
+        "defense": "fakeclass",
+        "checkpoint": None,
+        "network": "mlp",
+        "attacks": ("attacks.l1_sparse:l1_sparse",),
+        "budget": "quick",
+        "seed": 0,
+        "device": "cpu",
+        "threads": 1,
+        "max_rounds": None,
+        "replay_sample": None,
+        "p": 0.9,
+        "k": None,
+        "thresholds": None,
+        "data_root": tmp_path / "data",
+        "download": False,
+        "run_root": tmp_path / "runs",
+        "run_dir": None,
+        "fresh": False,
+    }
+    return Settings(**(base | changed))
+
+
+def refusal(tmp_path, **changed):
+    with pytest.raises(BadInputError) as caught:
+        preflight(Session(settings(tmp_path, **changed)))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_good_input_is_let_through_and_trains_nothing(tmp_path):
+    preflight(Session(settings(tmp_path)))
+    assert [path.name for path in (tmp_path / "runs").rglob("*.safetensors")] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"defense": "fakeclas"}, "did you mean 'fakeclass'"),
+        ({"defense": "math:pi"}, "expected a generator function"),
+        ({"dataset": "digit"}, "did you mean 'digits'"),
+        ({"network": "cnnn"}, "did you mean 'cnn'"),
+        ({"network": "math:sqrt"}, "expected a function of (spec, outputs)"),
+        ({"network": "builtins:list"}, "--network builtins:list"),
+        ({"attacks": ("nowhere:f",)}, "--attack nowhere:f"),
+        ({"attacks": ("math:pi",)}, "expected a function"),
+        ({"k": 0}, "expected 1 to 64"),
+        ({"k": 65}, "expected 1 to 64"),
+        ({"dataset": "mnist"}, "--download"),
+    ],
+)
+def test_names_and_numbers(tmp_path, changed, expected):
+    assert expected in refusal(tmp_path, **changed)
+
+
+def checkpoint(tmp_path, network, name="net.safetensors"):
+    path = tmp_path / name
+    save_file(network.state_dict(), path)
+    return path
+
+
+def test_checkpoints(tmp_path):
+    text = tmp_path / "text.safetensors"
+    text.write_text("hello")
+    assert "text.safetensors" in refusal(tmp_path, checkpoint=text)
+    assert "none.pt" in refusal(tmp_path, checkpoint=tmp_path / "none.pt")
+    assert "8" in refusal(tmp_path, checkpoint=checkpoint(tmp_path, mlp(DIGITS, 8)))
+    broken = mlp(DIGITS, 10)
+    torch.nn.init.constant_(broken[1].weight, float("nan"))
+    assert "finite" in refusal(tmp_path, checkpoint=checkpoint(tmp_path, broken))
+    other = ImageSpec((1, 9, 9), 16, DIGITS.class_names)
+    assert "81" in refusal(tmp_path, checkpoint=checkpoint(tmp_path, mlp(other, 10)))
+
+
+def test_a_network_with_too_few_logits_or_nan(tmp_path, monkeypatch):
+    (tmp_path / "ownnets.py").write_text(
+        "from torch import nn\n"
+        "def short(spec, outputs): return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+        "class Nan(nn.Linear):\n"
+        "    def forward(self, x): return super().forward(x.flatten(1)) / 0 * 0\n"
+        "def nan(spec, outputs): return Nan(64, outputs)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "(8, 3)" in refusal(tmp_path, network="ownnets:short")
+    assert "not finite" in refusal(tmp_path, network="ownnets:nan")
+
+
+def test_a_folder_with_one_class(tmp_path):
+    (tmp_path / "own" / "only").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "own" / "only" / "a.png")
+    assert "one class" in refusal(tmp_path, dataset=f"folder:{tmp_path / 'own'}")
+
+
+def test_run_directories(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "--run-root" in refusal(tmp_path, run_root=tmp_path / "file")
+    own = tmp_path / "own"
+    preflight(Session(settings(tmp_path, run_dir=own)))
+    assert "other settings (data, seed)" in refusal(tmp_path, run_dir=own, seed=1)
+    session = Session(settings(tmp_path, run_dir=own))
+    with session.store.hold(), pytest.raises(BadInputError, match="another run holds it"):
+        Session(settings(tmp_path, run_dir=own)).store.hold().__enter__()
+
+
+def test_the_command_ends_with_one_line_and_status_4(tmp_path):
+    status, output = run("--defense=fakeclas", "--run-root", str(tmp_path / "runs"), *SMALL)
+    assert status == 4
+    assert "ERROR: --defense fakeclas: unknown defense; did you mean 'fakeclass'?" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "runs").exists()

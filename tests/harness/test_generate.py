@@ -1,0 +1,111 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.harness.generate import balanced_targets, generate, operating_point
+from bench.materials.split import Split
+from bench.meter import BudgetExceededError
+from bench.types import Budget, ImageSpec, Outcome, ThreatModel
+from bench.verify import OUTCOMES
+
+SPEC = ImageSpec((1, 1, 2), 4, ("a", "b"))
+
+
+class Sum(nn.Module):
+    """Class a from the first pixel, class b from the second."""
+
+    def forward(self, images):
+        return images.flatten(1) * 9
+
+
+class Second:
+    """Rejects what lights the second pixel less than fully, at three grades."""
+
+    working, strict = 0.2, 0.6
+
+    def score(self, images):
+        return 1 - images.flatten(1)[:, 1].double()
+
+
+def constant(image, passes=1):
+    def attack(classifier, targets, *, threat, budget, generator, start=None, mask=None):
+        for _ in range(passes):
+            classifier(torch.tensor(image).view(1, 1, 1, 2).expand(len(targets), -1, -1, -1))
+        return torch.tensor(image).view(1, 1, 1, 2).repeat(len(targets), 1, 1, 1)
+
+    return attack
+
+
+TWO_STARTS = Budget(4, 2)
+
+
+def run(attack, budget=TWO_STARTS, targets=(0, 1)):
+    return generate(
+        attack, Sum(), SPEC, torch.tensor(targets), threat=ThreatModel(0.9, 2), budget=budget, judge=Second(), seed=3
+    )
+
+
+def test_the_harness_decides_and_counts_passes():
+    made = run(constant([1.0, 0.0]))
+    assert [OUTCOMES[int(o)] for o in made.verified.outcome] == [Outcome.FOOLING, Outcome.UNCONFIDENT]
+    assert made.forward_passes == 2 + 1  # two targets, then the one still standing
+    assert made.backward_passes == 0
+
+
+def test_an_attack_that_overspends_is_stopped():
+    with pytest.raises(BudgetExceededError):
+        run(constant([1.0, 0.0], passes=3))
+
+
+def test_a_restart_keeps_the_better_outcome_for_each_target():
+    answers = iter([[1.0, 0.5], [1.0, 0.75], [1.0, 0.0]])  # borderline, in distribution, fooling
+
+    def attack(classifier, targets, **_):
+        image = next(answers)
+        return torch.tensor(image).view(1, 1, 1, 2).repeat(len(targets), 1, 1, 1)
+
+    made = run(attack, Budget(30, 2), targets=(0,))
+    assert OUTCOMES[int(made.verified.outcome[0])] == Outcome.BORDERLINE
+    answers = iter([[1.0, 0.5], [1.0, 0.75], [1.0, 0.0]])
+    made = run(attack, Budget(30, 3), targets=(0,))
+    assert OUTCOMES[int(made.verified.outcome[0])] == Outcome.FOOLING
+
+
+def test_the_budget_is_shared_among_restarts_and_each_draws_anew():
+    seen = []
+
+    def attack(classifier, targets, *, budget, generator, **_):
+        seen.append((budget, torch.rand(1, generator=generator).item(), len(targets)))
+        return torch.zeros(len(targets), 1, 1, 2)
+
+    run(attack, Budget(100, 4))
+    assert {share for share, _, _ in seen} == {Budget(25, 1)}
+    assert len({draw for _, draw, _ in seen}) == 4
+
+
+def test_targets_are_balanced_and_at_least_as_many_as_asked():
+    assert torch.bincount(balanced_targets(3, 10)).tolist() == [4, 4, 4]
+
+
+def test_the_operating_point_is_what_95_percent_of_right_images_reach():
+    strength = torch.linspace(0.1, 1, 100)
+    images = torch.stack([strength, torch.zeros(100)], 1).view(100, 1, 1, 2)
+    reach = Sum()(images).softmax(1)[:, 0]
+    a, b = operating_point(Sum(), Split(images, torch.zeros(100).long()), 2, nominal=1.0)
+    assert (reach >= a).double().mean() == 0.95
+    assert a == b  # a class without images takes the overall point
+    assert operating_point(Sum(), Split(images, torch.zeros(100).long()), 2, nominal=0.6) == (0.6, 0.6)
+
+
+def test_a_class_the_network_is_less_sure_of_has_a_lower_point():
+    sure = torch.tensor([1.0, 0.0]).repeat(200, 1)
+    faint = torch.tensor([0.0, 0.2]).repeat(10, 1)
+    real = Split(torch.cat([sure, faint]).view(-1, 1, 1, 2), torch.tensor([0] * 200 + [1] * 10))
+    a, b = operating_point(Sum(), real, 2, nominal=0.9)
+    assert a == 0.9
+    assert b == pytest.approx(torch.tensor([0, 1.8]).softmax(0)[1].item())
+
+
+def test_a_network_that_is_never_right_is_never_sure():
+    real = Split(torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([1]))
+    assert operating_point(Sum(), real, 2, nominal=0.9) == (0.0, 0.0)

@@ -1,0 +1,120 @@
+"""The training loop reaches real accuracy, repeats itself to the bit and tells its observers everything."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.materials.data import Data, load
+from bench.materials.networks import NETWORKS, build
+from bench.materials.split import Split
+from bench.materials.training import default_batch, default_epochs, train_classifier
+from bench.verify import logits_of
+
+
+@cache
+def digits() -> Data:
+    return load("digits", root=Path(), seed=0, allow_download=False)
+
+
+def trained(name: str, train: Split, *, epochs: int, seed: int = 0, batches: int = 0, outputs: int = 10, **kwargs):
+    network = build(NETWORKS[name], digits().spec, outputs, seed)
+    draw = torch.Generator().manual_seed(batches)
+    return train_classifier(network, train, generator=draw, epochs=epochs, **kwargs)
+
+
+def accuracy(network: torch.nn.Module, real: Split) -> float:
+    return float((logits_of(network, real.images).argmax(dim=1) == real.labels).double().mean())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_digits_are_learned(name):
+    data = digits()
+    network = trained(name, data.a_train, epochs=default_epochs(len(data.a_train)))
+    probability = logits_of(network, data.test.images).softmax(dim=1)
+    right = probability.argmax(dim=1) == data.test.labels
+    assert right.double().mean() >= 0.945
+    assert (right & (probability.amax(dim=1) >= 0.9)).double().mean() >= 0.88
+    assert accuracy(network, data.a_val) >= 0.95
+
+
+@pytest.mark.mnist
+def test_three_epochs_of_mnist_go_most_of_the_way(mnist_root):
+    data = load("mnist", root=mnist_root, seed=0, allow_download=False)
+    network = build(NETWORKS["cnn"], data.spec, 10, seed=0)
+    train_classifier(network, data.a_train, generator=torch.Generator().manual_seed(0), epochs=3)
+    assert accuracy(network, data.test) >= 0.96
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_same_generators_give_the_same_weights(name):
+    part = digits().a_train[:200]
+    first, again = (trained(name, part, epochs=2).state_dict() for _ in range(2))
+    other_draws = trained(name, part, epochs=2, batches=1).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other_draws[key]) for key in first)
+
+
+def test_training_leaves_the_global_random_state_alone():
+    before = torch.random.get_rng_state()
+    trained("mlp", digits().a_train[:50], epochs=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_every_batch_and_epoch_is_reported_and_every_image_seen_once_an_epoch():
+    part, steps, epochs, seen = digits().a_train[:50], [], [], []
+
+    def on_batch(step, loss, logits, labels):
+        steps.append((step, loss))
+        seen.append(labels)
+        assert logits.shape == (len(labels), 13)
+        assert not logits.requires_grad
+
+    def on_epoch(epoch, network):
+        network.eval()
+        epochs.append(epoch)
+
+    trained("mlp", part, epochs=3, outputs=13, batch_size=16, on_batch=on_batch, on_epoch=on_epoch)
+    assert [step for step, _ in steps] == list(range(12))
+    assert epochs == [0, 1, 2]
+    assert torch.equal(torch.cat(seen[:4]).sort().values, part.labels.sort().values)
+    assert steps[-1][1] < steps[0][1]
+
+
+def test_the_steps_die_away():
+    network, places = build(NETWORKS["mlp"], digits().spec, 10, seed=0), []
+
+    def on_batch(*_):
+        places.append(torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone())
+
+    draw = torch.Generator().manual_seed(0)
+    train_classifier(network, digits().a_train[:100], generator=draw, epochs=4, on_batch=on_batch)
+    assert (places[-1] - places[-2]).norm() < 0.05 * (places[1] - places[0]).norm()
+
+
+def test_the_network_comes_back_in_eval_mode():
+    assert not trained("mlp", digits().a_train[:50], epochs=1).training
+
+
+def test_fake_classes_are_never_taught():
+    data = digits()
+    network = trained("mlp", data.a_train, epochs=20, outputs=20)
+    fake = logits_of(network, data.a_val.images).softmax(dim=1)[:, 10:].sum(dim=1)
+    assert fake.mean() < 0.05
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(0, 1), (10, 0)])
+def test_nothing_to_train_on(images, epochs):
+    with pytest.raises(ValueError, match="expected at least one of each"):
+        trained("mlp", digits().a_train[:images], epochs=epochs)
+
+
+def test_small_data_sets_train_longer():
+    assert default_epochs(1) == default_epochs(610) == 100
+    assert default_epochs(25_500) == 8
+    assert default_epochs(10**7) == 5
+    assert default_batch(610) < default_batch(25_500) == default_batch(10**7) == 128
+    assert default_batch(1) >= 1

@@ -1,0 +1,222 @@
+"""Weights come back as they went, and whatever else is offered gets one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from bench.materials import weights as module
+from bench.materials.networks import NETWORKS, build, cnn, mlp
+from bench.materials.weights import load_weights, outputs_of, read_weights, save_weights
+from bench.types import BadInputError, ImageSpec
+
+SPEC = ImageSpec((1, 5, 7), 16, ("a", "b", "c"))
+
+
+def network(factory=mlp, outputs: int = 5, seed: int = 0) -> nn.Module:
+    return build(factory, SPEC, outputs, seed)
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    two_state = two.state_dict()
+    return all(torch.equal(value, two_state[key]) for key, value in one.state_dict().items())
+
+
+def refusal(action) -> str:
+    with pytest.raises(BadInputError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    assert "expected" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_saved_weights_come_back(name, tmp_path):
+    path = tmp_path / "network.safetensors"
+    saved = network(NETWORKS[name])
+    save_weights(path, saved, {"data": "digits"})
+    loaded = network(NETWORKS[name], outputs_of(path, NETWORKS[name], SPEC), seed=1)
+    load_weights(path, loaded)
+    assert same(saved, loaded)
+    assert os.listdir(tmp_path) == ["network.safetensors"]
+
+
+def test_the_same_weights_make_the_same_file(tmp_path):
+    for name in ("one", "two"):
+        save_weights(tmp_path / name, network(), {"b": "1", "a": "2", "c": "3"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"epoch": 3, "state_dict": s}, lambda s: {"model": s}])
+def test_pytorch_checkpoints_load(tmp_path, suffix, wrap):
+    path = tmp_path / f"network{suffix}"
+    saved = network()
+    torch.save(wrap(saved.state_dict()), path)
+    loaded = network(seed=1)
+    load_weights(path, loaded)
+    assert same(saved, loaded)
+
+
+@pytest.mark.parametrize("factory", [mlp, cnn])
+@pytest.mark.parametrize("outputs", [3, 4, 6])
+def test_outputs_are_read_off_the_last_layer(tmp_path, factory, outputs):
+    path = tmp_path / "network.safetensors"
+    save_weights(path, network(factory, outputs), {})
+    assert outputs_of(path, factory, SPEC) == outputs
+
+
+def test_outputs_are_found_whatever_the_layers_are_called(tmp_path):
+    class Named(nn.Module):
+        def __init__(self, spec, outputs):
+            super().__init__()
+            self.answer = nn.Linear(8, outputs)
+            self.zoom = nn.Linear(spec.pixels, 8)
+
+    path = tmp_path / "network.safetensors"
+    save_weights(path, Named(SPEC, 6), {})
+    assert outputs_of(path, Named, SPEC) == 6
+
+
+def test_a_factory_of_one_size_keeps_it(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_weights(path, network(outputs=7), {})
+    assert outputs_of(path, lambda spec, outputs: mlp(spec, 7), SPEC) == 3
+
+
+def test_too_few_outputs(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_weights(path, network(outputs=2), {})
+    assert "5.weight has 2 outputs; expected 3 or more" in refusal(lambda: outputs_of(path, mlp, SPEC))
+
+
+def test_another_architecture_has_no_layer_for_the_outputs(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_weights(path, nn.Sequential(nn.Flatten(), nn.Linear(35, 5)), {})
+    assert "has no layer 5.weight" in refusal(lambda: outputs_of(path, mlp, SPEC))
+
+
+def broken(change) -> dict[str, torch.Tensor]:
+    state = {key: value.clone() for key, value in network().state_dict().items()}
+    change(state)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s.update({"3.weight": torch.zeros(4, 4)}), "3.weight has the shape (4, 4); expected (256, 256)"),
+        (lambda s: s.pop("3.bias"), "lacks 3.bias"),
+        (lambda s: s.update(extra=torch.zeros(1)), "holds extra besides"),
+        (lambda s: s["5.bias"].fill_(float("nan")), "5.bias holds NaN or infinity"),
+        (lambda s: s["1.weight"][0].fill_(float("inf")), "1.weight holds NaN or infinity"),
+        (lambda s: s.update({"5.bias": torch.full((5,), 1e300, dtype=torch.float64)}), "5.bias holds NaN or inf"),
+    ],
+)
+def test_weights_of_another_kind_are_refused_and_change_nothing(tmp_path, change, told):
+    path = tmp_path / "network.safetensors"
+    save_file(broken(change), path)
+    untouched = network(seed=1)
+    assert told in refusal(lambda: load_weights(path, untouched))
+    assert same(untouched, network(seed=1))
+
+
+def test_half_precision_is_taken(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_file({key: value.half() for key, value in network().state_dict().items()}, path)
+    loaded = network(seed=1)
+    load_weights(path, loaded)
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"not weights\nat all" * 10)
+
+
+def pickled(path: Path) -> None:
+    class_free_of_torch = Path("x")
+    path.write_bytes(pickle.dumps(class_free_of_torch))
+
+
+def whole_network(path: Path) -> None:
+    torch.save(network(), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.safetensors", garbage),
+        ("a.pt", garbage),
+        ("a.pt", pickled),
+        ("a.pth", whole_network),
+        ("a.safetensors", lambda path: path.write_bytes(b"")),
+        ("a.pt", lambda path: path.write_bytes(b"")),
+        ("a.pt", lambda path: torch.save([1, 2], path)),
+        ("a.pt", lambda path: torch.save({}, path)),
+        ("a.pt", lambda path: torch.save({"epoch": 1}, path)),
+        ("a.safetensors", lambda path: path.mkdir()),
+        ("a.safetensors", lambda path: None),
+        ("a.onnx", garbage),
+        ("a", garbage),
+    ],
+)
+def test_what_is_not_weights_gets_one_line(tmp_path, name, write):
+    write(tmp_path / name)
+    assert name in refusal(lambda: read_weights(tmp_path / name))
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_weights(path, network(), {})
+    path.write_bytes(path.read_bytes()[:-10])
+    refusal(lambda: load_weights(path, network()))
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    torch.save({"1.weight": Payload()}, tmp_path / "a.pt")
+    refusal(lambda: read_weights(tmp_path / "a.pt"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_broken_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "network.safetensors"
+    save_weights(path, network(), {})
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", fail)
+    assert "No space left" in refusal(lambda: save_weights(path, network(seed=1), {}))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["network.safetensors"]
+
+
+def test_no_folder_to_write_to(tmp_path):
+    assert "cannot write" in refusal(lambda: save_weights(tmp_path / "no" / "a.safetensors", network(), {}))
+
+
+def test_metadata_is_kept(tmp_path):
+    save_weights(tmp_path / "a.safetensors", network(), {"data": "digits"})
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["about"]) == {"data": "digits"}
+
+
+def test_tied_weights_are_written_twice(tmp_path):
+    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    tied[1].weight = tied[0].weight
+    save_weights(tmp_path / "a.safetensors", tied, {})
+    found = load_file(tmp_path / "a.safetensors")
+    assert torch.equal(found["0.weight"], found["1.weight"])

@@ -1,0 +1,138 @@
+"""The pages in a real browser: narrow and wide, light and dark."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from reports.build import build
+from tests.reports import sample
+from tests.reports.page import certificate_pages
+from tests.reports.test_hostile import PAYLOAD, hostile, poison
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SIZES = {"phone": (360, 740), "desktop": (1280, 900)}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium; where it is not installed the tests are skipped, but in CI they fail."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        reason = "chromium and chromedriver are not installed: apt install chromium chromium-driver"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("browser")
+    index = build(sample.several(folder / "results"), folder / "site")
+    evil = hostile(folder / "evil")
+    evil["defense"] = "unbroken" * 100
+    evil["summary"] = PAYLOAD + "W" * 3000
+    evil["environment"]["command"] = "x" * 3000
+    evil_index = build([sample.write_document(folder / "evil", evil), folder / ("long" * 50)], folder / "evil-site")
+    single = next(page for page in certificate_pages(index) if "fakeclass-single" in page.name)
+    many = next(page for page in certificate_pages(index) if "mnist" in page.name)
+    return {
+        "index": index,
+        "certificate": single,
+        "many rounds": many,
+        "hostile index": evil_index,
+        "hostile certificate": certificate_pages(evil_index)[0],
+    }
+
+
+def show(browser, page, size="desktop", scheme="light"):
+    width, height = SIZES[size]
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
+    features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    browser.get(page.as_uri())
+
+
+@pytest.mark.parametrize("name", ["index", "certificate", "many rounds", "hostile index", "hostile certificate"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_fits_and_loads_nothing(browser, pages, name, size, scheme):
+    show(browser, pages[name], size, scheme)
+    browser.execute_script("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    width, inner = browser.execute_script("return [document.scrollingElement.scrollWidth, innerWidth]")
+    assert inner == SIZES[size][0], "the viewport would have grown with the page"
+    assert width <= inner
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_dark_is_dark(browser, pages):
+    papers = []
+    for scheme in ("light", "dark"):
+        show(browser, pages["index"], scheme=scheme)
+        papers.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert papers == ["rgb(252, 252, 250)", "rgb(20, 22, 26)"]
+
+
+def test_every_picture_is_shown(browser, pages):
+    show(browser, pages["certificate"])
+    sizes = browser.execute_script("return [...document.images].map(image => image.naturalWidth)")
+    assert len(sizes) == 9
+    assert all(sizes)
+
+
+def test_the_leaderboard_stands_whole_on_a_desktop(browser, pages):
+    show(browser, pages["index"])
+    script = "return [...document.querySelectorAll('.scroll')].map(box => box.scrollWidth - box.clientWidth)"
+    assert browser.execute_script(script) == [0, 0]
+
+
+def test_the_keyboard_reaches_links_and_wide_tables(browser, pages):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    show(browser, pages["certificate"], "phone")
+    reached = []
+    for _ in range(60):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        reached.append(
+            browser.execute_script("return document.activeElement.className || document.activeElement.tagName")
+        )
+    assert reached[0] == "skip"
+    assert any(name.startswith("scroll") for name in reached)
+    assert "SUMMARY" in reached
+
+
+def test_a_verdict_leads_to_its_criterion(browser, pages):
+    show(browser, pages["index"])
+    link = browser.find_element("css selector", "td.cell a[href$='#criterion-8']")
+    browser.execute_script("arguments[0].click()", link)
+    assert browser.find_element("id", "criterion-8").text.startswith("8")
+
+
+def test_poison_changes_every_free_text():
+    assert poison({"name": "x", "verdict": "pass", "means": {"a": 1}}) == {
+        "name": PAYLOAD + "x",
+        "verdict": "pass",
+        "means": {PAYLOAD + "a": 1},
+    }

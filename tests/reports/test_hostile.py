@@ -1,0 +1,267 @@
+"""Certificates from a stranger: inert, or refused by file and field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import pytest
+
+from bench.record import CertificateError
+from reports import entry
+from reports.build import build, build_site
+from tests.reports import sample
+from tests.reports.page import certificate_pages, read
+
+PAYLOAD = (
+    "</title></style></textarea><script>alert(1)</script><img src=x onerror=alert(1)>"
+    '"\' onmouseover="alert(1)" style="x" <svg onload=alert(1)> <a href=\'javascript:alert(1)\'>'
+    "{{ 7 * 7 }}{% raw %} http://evil.example/ &lt;\u202e\x1b\x00 ]]> --> "
+)
+KEPT = {"verdict", "scope", "direction", "sha256", "file"}  # closed sets of words, and what must match a file
+KEYS_ARE_TEXT = {"means", "figures", "outcomes", "packages", "hashes"}
+
+
+def poison(value, key: str = ""):
+    """The same document with the payload in every text that the schema leaves free, names included."""
+    if isinstance(value, dict):
+        poisoned = {name: poison(item, name) for name, item in value.items()}
+        if key in KEYS_ARE_TEXT:
+            poisoned = {PAYLOAD + name: item for name, item in poisoned.items()}
+        return poisoned
+    if isinstance(value, list):
+        return [poison(item, key) for item in value]
+    return PAYLOAD + value if isinstance(value, str) and key not in KEPT else value
+
+
+def hostile(folder) -> dict:
+    data = sample.document(folder, verdicts="ppnippppfpp")
+    poisoned = poison(data)
+    poisoned["budget"]["name"] = data["budget"]["name"]
+    poisoned["hashes"] = {PAYLOAD + name: value for name, value in data["hashes"].items()}
+    return poisoned
+
+
+def refusal(path, out) -> str:
+    """Why `build` refuses the one certificate; the reason is on the page too, escaped."""
+    site = build_site([path], out)
+    assert site.certificates == 0
+    assert certificate_pages(site.index) == []
+    (refused,) = site.refusals
+    assert " ".join(refused.reason.split()) in " ".join(read(site.index).text.split())
+    return refused.reason
+
+
+def test_markup_in_every_text_is_inert(tmp_path):
+    plain = build([sample.write(tmp_path / "plain", verdicts="ppnippppfpp")], tmp_path / "plain-site")
+    path = sample.write_document(tmp_path / "hostile", hostile(tmp_path / "hostile"))
+    index = build([path], tmp_path / "site")
+    pairs = [(plain, index), (certificate_pages(plain)[0], certificate_pages(index)[0])]
+    for benign, poisoned in ((read(one), read(other)) for one, other in pairs):
+        assert poisoned.names <= benign.names
+        assert poisoned.attributes <= benign.attributes
+        assert not any(name.startswith("on") for _, name in poisoned.attributes)
+        assert not any(link.strip().lower().startswith(("javascript:", "http")) for link in poisoned.references)
+        assert "<script>alert(1)</script>" in poisoned.text
+        assert "{{ 7 * 7 }}{% raw %}" in poisoned.text
+        assert not {"\u202e", "\x1b", "\x00"} & set(poisoned.text)
+
+
+def test_payload_reaches_every_field_that_is_shown(tmp_path):
+    path = sample.write_document(tmp_path / "hostile", hostile(tmp_path / "hostile"))
+    text = read(certificate_pages(build([path], tmp_path / "site"))[0]).text
+    assert text.count("alert(1)</script>") > 300
+
+
+def test_a_page_never_leaves_its_folder(tmp_path):
+    data = sample.document(tmp_path / "one") | {"dataset": "../../up", "defense": "/etc/..%2f\\x"}
+    index = build([sample.write_document(tmp_path / "one", data)], tmp_path / "a" / "b" / "out")
+    (page,) = certificate_pages(index)
+    assert page.name.startswith("up-etc-2f-x-")
+    assert {path.name for path in (tmp_path / "a").rglob("*") if path.is_file()} == {"index.html", page.name}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../secret.png",
+        "sheets/../../secret.png",
+        "sheets/../sheets/round-001.png",
+        "/etc/hostname",
+        "sheets\\..\\x.png",
+        "x\0.png",
+        "",
+        ".",
+    ],
+)
+def test_a_sheet_elsewhere_is_refused(tmp_path, file):
+    data = sample.document(tmp_path / "one")
+    secret = sample.sheet_png(1)
+    (tmp_path / "secret.png").write_bytes(secret)
+    data["sheets"][1] |= {"file": file, "sha256": hashlib.sha256(secret).hexdigest()}
+    reason = refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+    assert reason.startswith("sheets.1: sheet ")
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path, linked):
+    data = sample.document(tmp_path / "one")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    secret = sample.sheet_png(1)
+    (outside / "secret.png").write_bytes(secret)
+    if linked == "file":
+        (tmp_path / "one" / "link.png").symlink_to(outside / "secret.png")
+        file = "link.png"
+    else:
+        (tmp_path / "one" / "link").symlink_to(outside)
+        file = "link/secret.png"
+    data["sheets"][0] |= {"file": file, "sha256": hashlib.sha256(secret).hexdigest()}
+    reason = refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+    assert "a link leads out of the certificate's folder" in reason
+
+
+def test_changed_bytes_are_refused_by_name(tmp_path):
+    path = sample.write(tmp_path / "one")
+    sheet = tmp_path / "one" / "sheets" / "round-002.png"
+    sheet.write_bytes(sheet.read_bytes() + b"\0")
+    reason = refusal(path, tmp_path / "out")
+    assert reason.startswith("rounds.2.sheet: sheet 'sheets/round-002.png': changed since it was certified")
+
+
+def test_a_missing_sheet_is_refused_by_name(tmp_path):
+    path = sample.write(tmp_path / "one")
+    (tmp_path / "one" / "sheets" / "final-masked.png").unlink()
+    assert "'sheets/final-masked.png': missing" in refusal(path, tmp_path / "out")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    path = sample.write(tmp_path / "one")
+    sheet = tmp_path / "one" / "sheets" / "final-masked.png"
+    sheet.unlink()
+    os.mkfifo(sheet)
+    assert "not a regular file" in refusal(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a PNG image"),
+        (b"\x89PNG", "not a PNG image"),
+        (sample.sheet_png(1).replace(b"IHDR", b"IDAT", 1), "not a PNG image"),
+        (sample.sheet_png(1)[:16] + b"\x00\x01\x00\x00" + sample.sheet_png(1)[20:], "at most 8192 a side"),
+        (sample.sheet_png(1)[:16] + b"\x00\x00\x00\x00" + sample.sheet_png(1)[20:], "at most 8192 a side"),
+    ],
+)
+def test_only_png_of_a_sane_size(tmp_path, data, expected):
+    document = sample.document(tmp_path / "one")
+    document["sheets"][0] = sample.sheet(tmp_path / "one", "x.png", "x", data)
+    assert expected in refusal(sample.write_document(tmp_path / "one", document), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("cap", "size", "expected"),
+    [
+        ("MAX_CERTIFICATE", 1000, "too large to be shown"),
+        ("MAX_SHEET", 100, "sheets.0: sheet 'sheets/final-l1_sparse.png': larger than"),
+        ("MAX_SHEETS", 2000, "all sheets together exceed"),
+    ],
+)
+def test_sizes_are_capped(tmp_path, monkeypatch, cap, size, expected):
+    monkeypatch.setattr(entry, cap, size)
+    assert expected in refusal(sample.write(tmp_path / "one"), tmp_path / "out")
+
+
+def _set(data, place, value):
+    *parents, last = place
+    for parent in parents:
+        data = data[parent]
+    data[last] = value
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "field"),
+    [
+        (("score",), float("nan"), "score"),
+        (("cost", "seconds"), float("inf"), "cost.seconds"),
+        (
+            ("criteria", 3, "per_class", 0, "means"),
+            {"loss": float("nan")},
+            "criteria.3.per_class.0.means.loss",
+        ),
+        (("criteria", 3, "observed"), 1.5, "criteria.3.observed"),
+        (("<b>unknown</b>",), 1, "<b>unknown</b>"),
+        (("schema_version",), 2, "schema_version"),
+        (("criteria",), [], "criteria"),
+        (("hashes",), {"x": "not a hash"}, "hashes.x"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path, place, value, field):
+    data = sample.document(tmp_path / "one")
+    _set(data, place, value)
+    assert refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out").startswith(f"{field}: ")
+
+
+def test_a_missing_field_is_named(tmp_path):
+    data = sample.document(tmp_path / "one")
+    del data["threat"]["k"]
+    reason = refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+    assert reason.startswith("threat.k: Field required")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\ufeff", "[" * 100_000, "<script>alert(1)</script>"])
+def test_what_is_no_certificate_is_refused(tmp_path, text):
+    path = tmp_path / "certificate.json"
+    path.write_text(text, encoding="utf-8")
+    refusal(path, tmp_path / "out")
+    assert "script" not in read(tmp_path / "out" / "index.html").names
+
+
+def test_a_missing_file_a_folder_and_a_link_are_refused(tmp_path):
+    target = sample.write(tmp_path / "one")
+    (tmp_path / "link.json").symlink_to(target)
+    assert "No such file" in refusal(tmp_path / "absent.json", tmp_path / "out")
+    assert "not a regular file" in refusal(tmp_path / "one", tmp_path / "out")
+    assert "a symbolic link" in refusal(tmp_path / "link.json", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"verdicts": "ppppppppfpp"}, "certified: criterion 8 is fail; expected false"),
+        ({"verdicts": "ppppppppipp"}, "certified: criterion 8 is inconclusive; expected false"),
+        ({"verdicts": "ppnnnnppppp"}, "certified: criterion 2 is not_applicable; expected false"),
+        ({"verdicts": "ppnnnnpnppp", "scope": "model"}, "certified: criterion 7 is not_applicable"),
+        ({"budget": "quick"}, "certified: the quick budget can't certify"),
+    ],
+)
+def test_a_certificate_that_does_not_follow_from_its_verdicts_is_refused(tmp_path, change, expected):
+    data = sample.document(tmp_path / "one", **change) | {"certified": True}
+    assert expected in refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+
+
+def test_criteria_and_rounds_stand_once(tmp_path):
+    data = sample.document(tmp_path / "one")
+    data["criteria"][4] = data["criteria"][5]
+    assert "expected the ids 0 to 10" in refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+    data = sample.document(tmp_path / "one")
+    data["rounds"][4]["index"] = 5
+    assert "each index may stand once" in refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+
+
+def test_the_rest_is_built_all_the_same(tmp_path):
+    bad = tmp_path / "bad" / "certificate.json"
+    bad.parent.mkdir()
+    bad.write_text(json.dumps({"<i>": 1}), encoding="utf-8")
+    site = build_site([bad, sample.write(tmp_path / "good")], tmp_path / "out")
+    assert (site.certificates, len(site.refusals)) == (1, 1)
+    text = site.index.read_text("utf-8")
+    assert "Not readable" in text
+    assert "bad/certificate.json" in text
+    assert str(tmp_path) not in text, "the folders of whoever built the page are nobody's business"
+
+
+def test_read_checked_raises_the_one_error_for_callers(tmp_path):
+    with pytest.raises(CertificateError, match="No such file"):
+        entry.read_checked(tmp_path / "absent.json")
