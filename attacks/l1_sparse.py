@@ -27,7 +27,7 @@ STEP_DECAY = 0.1  # the last step of a run over its first
 MOMENTA = (0.05, 1.0)  # the range of 1 - momentum
 LAMBDAS = (0.01, 1.0)
 LAMBDA_RATE = 1.1
-POOL = 4  # lambda keeps about this many times k pixels of the iterate alive
+POOL = 4  # lambda keeps about this many times k pixels of the iterate alive, or half of what k leaves
 CEILING = (2.0, 4.0)  # pixels at 1 keep growing behind the clip, each to a height of its own: no ties
 SQUARE_RATE = 0.1
 FLOOR = 1e-3  # least root of a mean square slope, in units of the image's own
@@ -48,9 +48,10 @@ def l1_sparse(
     """Maximise z_t - logsumexp(z_other) - lambda * (sum of pixel brightness) by proximal gradient steps.
 
     Every step looks at the rounded image of the k brightest pixels, takes the gradient there (straight through
-    the rounding and the choice of pixels) and moves the whole iterate, whose lambda rises while more than
-    POOL * k of its pixels live and falls while fewer do. An image that does not get there starts again from
-    new noise, of random density and brightness, with a new lambda, until its passes are spent.
+    the rounding and the choice of pixels) and moves the whole iterate, whose own lambda rises while too many of
+    its pixels live and falls while too few do. After RUN steps an image that is not there yet starts again from
+    new noise, of random density and brightness, with another lambda, step length, momentum and measure of the
+    slope: a network trained against one setting of these is seldom safe from all.
 
     Proximal steps: Chen et al., EAD, https://arxiv.org/abs/1709.04114. Gradients at the k-sparse image that
     move a dense one: Zhong et al., Sparse-PGD, https://arxiv.org/abs/2405.05075.
@@ -66,10 +67,10 @@ def l1_sparse(
 
     Returns:
         [N, C, H, W] on the value grid; the likeliest image seen, where the target was not reached. On a linear
-        classifier it reaches p with at most 1.1 times the fewest pixels that can.
+        classifier it reaches p with at most 1.1 times the fewest pixels that can, within 1,000 passes.
 
     Raises:
-        ValueError: targets outside the real classes.
+        RuntimeError: shapes that do not fit, a classifier that passes no gradient.
     """
     best = Best(classifier, targets, threat)
     left, draw = budget.passes, noise
@@ -109,12 +110,13 @@ class Climber(NamedTuple):
         return cls(ceiling, rows, x * free, torch.zeros_like(x), torch.zeros_like(x), step, drag, lam, flat, free)
 
     def only(self, which: Tensor) -> Climber:
-        return Climber(self.ceiling, *(field[which] for field in self[1:]))
+        return Climber(self.ceiling, *(field.index_select(0, which) for field in self[1:]))
 
 
 def climb(classifier: Classifier, best: Best, state: Climber, passes: int) -> None:
     """One run, recorded in best; at most `passes` passes an image."""
     k = best.threat.k
+    pool = min(POOL * k, (k + classifier.spec.pixels) // 2)
     for spent in range(1, passes + 1, 2):
         seen = classifier.spec.round(state.x).mul_(brightest(brightness(state.x), k)).requires_grad_()
         logits = classifier(seen)
@@ -123,8 +125,8 @@ def climb(classifier: Classifier, best: Best, state: Climber, passes: int) -> No
             return
         (slope,) = torch.autograd.grad(logits, seen, uphill(logits.detach(), best.targets[state.rows]))
         if len(still) <= CROWD * len(slope):
-            state, slope = state.only(still), slope[still]
-        move(state, slope, STEP_DECAY ** (spent / passes), POOL * k)
+            state, slope = state.only(still), slope.index_select(0, still)
+        move(state, slope, STEP_DECAY ** (spent / passes), pool)
 
 
 def move(state: Climber, slope: Tensor, pace: float, pool: int) -> None:
@@ -134,11 +136,11 @@ def move(state: Climber, slope: Tensor, pace: float, pool: int) -> None:
     move alike; where it is 0, in those of the image, so that the steepest pixels get ahead.
     """
     scale = torch.linalg.vector_norm(slope, dim=(1, 2, 3), keepdim=True) / math.sqrt(slope[0].numel())
-    slope = slope.div_(scale.clamp_min_(1e-30)).nan_to_num_(0, 0, 0).mul_(state.free)
+    slope = (slope * (state.free / scale.clamp_min_(1e-30))).nan_to_num_(0, 0, 0)
     state.direction.lerp_(slope, state.drag)
     state.square.lerp_(slope.square_(), SQUARE_RATE)
-    unit = state.square.sqrt().mul_(state.flat).add_(1 + FLOOR - state.flat)
     step = state.step * pace
-    state.x.addcdiv_(state.direction * step, unit)
+    unit = state.square.sqrt().mul_(state.flat / step).add_((1 + FLOOR - state.flat) / step)
+    state.x.addcdiv_(state.direction, unit)
     torch.minimum(shrink(state.x, step * state.lam), state.ceiling, out=state.x)
     state.lam.mul_(torch.where(lit(state.x) > pool, LAMBDA_RATE, 1 / LAMBDA_RATE).view_as(state.lam))

@@ -53,11 +53,12 @@ class Best:
         rank = ranks(logits, images, targets, self.threat)
         promising = (rank >= self.threat.p_of(targets)).nonzero().squeeze(1)
         if len(promising):
-            confirmed = reached(logits[promising], images[promising], targets[promising], self.threat)
+            likely = images.index_select(0, promising)
+            confirmed = reached(logits[promising], likely, targets[promising], self.threat)
             rank[promising] = rank[promising].masked_fill_(confirmed, math.inf)
         better = (rank > self.rank[rows]).nonzero().squeeze(1)  # NaN is never better
         self.rank[rows[better]] = rank[better]
-        self.images[rows[better]] = images[better]
+        self.images.index_copy_(0, rows[better], images.index_select(0, better))
         return self.rank[rows] < math.inf
 
 

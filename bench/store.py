@@ -131,7 +131,8 @@ class Store:
         for key, value in tensors.items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise NonFiniteError(f"{name}: {key} is not finite and was not stored")
-        whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        # Cloned: a network may hold one tensor under two names, which safetensors refuses.
+        whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         path = self.path(name)
         _sidecar(path).unlink(missing_ok=True)
         digest = write_atomic(path, save_safetensors(whole, dict(metadata or {})))

@@ -1,76 +1,92 @@
-"""What defenses share: training on real data with fakes beside it."""
+"""The loop that defenses share: attack the network, teach it what fooled it, replay the past, until silence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bench.materials.split import Split
-from bench.task import Recorder
+from bench.materials.training import default_epochs, train_classifier
+from bench.meter import Meter
+from bench.seeds import derive, generator
+from bench.task import Batch, Recorder, Round, Task
+from bench.types import Attack, Budget
+from bench.verify import logits_of, reached
 
-BATCH = 128
-LEARNING_RATE = 2e-3
+FIRST_PASSES = 100  # of the first round's attack; doubled every other round up to the task's budget
+QUIET_ROUNDS = 2  # without a find at full strength, after which training ends
+EPOCHS_PER_ROUND = 0.2  # of those that real data alone takes
 
 
-def train_epochs(
-    network: nn.Module,
-    real: Split,
-    new: Split,
-    past: Split,
-    *,
-    epochs: int,
-    generator: torch.Generator,
+def rounds(
+    task: Task,
     recorder: Recorder,
-    fake_share: float = 0.5,
-) -> None:
-    """Train in place with Adam and a cosine schedule; every batch holds real images and, where there are any, fakes.
+    *,
+    name: str,
+    attack: tuple[str, Attack],
+    outputs: int,
+    label: Callable[[Tensor], Tensor],
+) -> Iterator[Round]:
+    """Round 0 trains on real data; each later one on real data, what its attack found, and all past finds.
 
     Args:
-        network: images [N, C, H, W] to logits.
-        real: real images; an epoch sees each once.
-        new: this round's fakes with their labels; may be empty.
-        past: the fakes of all past rounds, replayed; may be empty.
-        epochs: passes over the real images.
-        generator: CPU; draws every batch.
-        recorder: hears of every batch and epoch.
-        fake_share: fakes per batch, as a share of the real images in it, at most.
+        task: what to train and within which limits.
+        recorder: hears of every round, epoch and batch.
+        name: of the defense, for its seeds.
+        attack: the training attack, with the name it is declared under.
+        outputs: K real classes and any fake ones.
+        label: targets [N] -> the labels that their images are taught as [N].
     """
-    device = next(network.parameters()).device
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    steps = epochs * -(-len(real) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    fakes = [_drawn(part, generator) for part in (new, past) if len(part)]
-    count = int(BATCH * fake_share) // max(1, len(fakes))
-    for _ in range(epochs):
-        network.train()
-        for index in torch.randperm(len(real), generator=generator).split(BATCH):
-            parts = [real[index], *(next(draw)(count) for draw in fakes)]
-            images = torch.cat([part.images for part in parts]).to(device)
-            labels = torch.cat([part.labels for part in parts]).to(device)
-            logits = network(images)
-            loss = cross_entropy(logits, labels, reduction="none")
-            optimizer.zero_grad()
-            loss.mean().backward()
-            optimizer.step()
-            schedule.step()
-            recorder.batch(logits, labels, loss)
-        recorder.epoch(network)
-    network.eval()
+    past = [finished.batch for finished in task.past if finished.batch]
+    network = task.past[-1].network if task.past else task.new_network(outputs, derive(task.seed, name))
+    epochs = default_epochs(len(task.train))
+
+    def train(index: int, epochs: int, batches: list[Batch]) -> Round:
+        train_classifier(
+            network,
+            task.train,
+            generator=generator(task.seed, name, index),
+            epochs=epochs,
+            fakes=[_fakes(part, label) for part in (batches[-1:], batches[:-1]) if part],
+            on_batch=recorder.batch,
+            on_epoch=recorder.epoch,
+        )
+        return Round(index, copy.deepcopy(network), batches[-1] if batches else None)
+
+    if not task.past:
+        yield train(0, epochs, [])
+    for index in range(len(past) + 1, task.max_rounds + 1):
+        if _silent(past, task.budget):
+            return
+        past.append(_attacked(task, network, index, name, attack))
+        recorder.generated(index, past[-1])
+        yield train(index, max(1, round(EPOCHS_PER_ROUND * epochs)), past)
 
 
-def _drawn(split: Split, generator: torch.Generator) -> Iterator:
-    """Endless draws from a set: every image comes once before any comes again."""
-    order: Tensor = torch.zeros(0, dtype=torch.long)
+def _attacked(task: Task, network: nn.Module, index: int, name: str, attack: tuple[str, Attack]) -> Batch:
+    """The round's images, those to be taught marked: they reach their target and the training judge rejects them."""
+    budget = Budget(min(task.budget.passes, FIRST_PASSES * 2 ** ((index - 1) // 2)))
+    targets = torch.arange(task.spec.real_classes).repeat(-(-task.images // task.spec.real_classes))
+    meter = Meter(network, task.spec, allowance=budget.passes * len(targets))
+    draw = generator(task.seed, name, "attack", index)
+    called, function = attack
+    found = function(meter, targets.to(meter.device), threat=task.threat, budget=budget, generator=draw)
+    images = task.spec.round(found.cpu())
+    success = reached(logits_of(network, images), images, targets, task.threat)
+    taught = success & (task.judge.score(images) > task.judge.working)
+    return Batch(images, targets, taught, called, budget)
 
-    def take(count: int) -> Split:
-        nonlocal order
-        while len(order) < count:
-            order = torch.cat([order, torch.randperm(len(split), generator=generator)])
-        index, order = order[:count], order[count:]
-        return split[index]
 
-    while True:
-        yield take
+def _silent(past: list[Batch], most: Budget) -> bool:
+    """The attack found nothing in the last rounds, and in them it had its full strength."""
+    last = past[-QUIET_ROUNDS:]
+    return len(last) == QUIET_ROUNDS and all(b.budget.passes >= most.passes and not b.taught.any() for b in last)
+
+
+def _fakes(batches: list[Batch], label: Callable[[Tensor], Tensor]) -> Split:
+    """What batches teach, with its labels."""
+    images = torch.cat([batch.images[batch.taught] for batch in batches])
+    return Split(images, label(torch.cat([batch.targets[batch.taught] for batch in batches])))

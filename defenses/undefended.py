@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch.nn.functional import cross_entropy
-
 from bench.materials.training import default_epochs, train_classifier
 from bench.seeds import derive, generator
 from bench.task import Recorder, Round, Task, defense
@@ -17,14 +15,9 @@ def undefended(task: Task, recorder: Recorder) -> Iterator[Round]:
     if task.past:
         return
     network = task.new_network(task.spec.real_classes, derive(task.seed, "undefended"))
+    draw = generator(task.seed, "undefended", "batches")
+    epochs = default_epochs(len(task.train))
     train_classifier(
-        network,
-        task.train,
-        generator=generator(task.seed, "undefended batches"),
-        epochs=default_epochs(len(task.train)),
-        on_batch=lambda _, __, logits, labels: recorder.batch(
-            logits, labels, cross_entropy(logits, labels, reduction="none")
-        ),
-        on_epoch=lambda _, network: recorder.epoch(network),
+        network, task.train, generator=draw, epochs=epochs, on_batch=recorder.batch, on_epoch=recorder.epoch
     )
     yield Round(0, network)

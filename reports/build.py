@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -119,6 +120,7 @@ def build_site(certificates: list[Path], out: Path) -> Site:
     return Site(index, len(rows), refusals)
 
 
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),

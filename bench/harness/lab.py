@@ -78,8 +78,11 @@ class Lab:
         seed = derive(self.settings.seed, role)
         network = build(factory, self.data.spec, self.data.spec.real_classes, seed).to(self.device)
         key = digest(
-            [role, self.settings.seed, self.settings.network, self.settings.device, self.settings.threads]
-            + [self.data.fingerprint, code_hash(), torch.__version__]
+            {
+                "role": role,
+                "asked": [getattr(self.settings, name) for name in ("seed", "network", "device", "threads")],
+                "made of": [self.data.fingerprint, code_hash(), torch.__version__],
+            }
         )[:16]
         store = Store(self.settings.run_root / "cache" / f"{role}-{key}")
         with store.working():

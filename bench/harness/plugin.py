@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.harness.options import add_options
 from bench.harness.registry import ATTACKS
-from bench.harness.run import DECIDED, Run
+from bench.harness.run import Run
 from bench.harness.session import Session
 from bench.harness.settings import ROOT
 from bench.record import VerdictName
@@ -18,6 +17,7 @@ from bench.types import BadInputError
 
 SUITES = ROOT / "suites"
 RUN = pytest.StashKey[Run]()
+DECIDED = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,7 +81,7 @@ def _attack(request: pytest.FixtureRequest, name: str):
 
 
 @pytest.fixture
-def verdict(distal: Session, record_property: Callable[[str, object], None]):
+def verdict(distal: Session, request: pytest.FixtureRequest):
     """Decide a criterion, one attack of it or one class of it; a test passes when it does.
 
     A failing or inconclusive verdict fails with its sentence; one that does not apply skips with its reason.
@@ -91,7 +91,7 @@ def verdict(distal: Session, record_property: Callable[[str, object], None]):
         record = distal.criterion(criterion)
         row = distal.attack_row(criterion, attack) if attack else record
         if attack is None and real_class is None:
-            record_property(DECIDED, criterion)
+            request.node.stash[DECIDED] = criterion
         if row.verdict == VerdictName.NOT_APPLICABLE:
             pytest.skip(row.reason)
         if real_class is not None:
@@ -110,6 +110,14 @@ def _class_sentence(record, row) -> str:
         f"criterion {record.id} ({record.name}), class {row.label}: {row.ratio.successes} of {row.ratio.n}, "
         f"{record.direction.replace('_', ' ')} {record.threshold} asked; a miss after Holm correction over the classes"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report = yield
+    # On the report, since it travels from a worker to the process that controls the run.
+    report.distal_decided = item.stash.get(DECIDED, None)
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

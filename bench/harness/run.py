@@ -16,7 +16,7 @@ from bench.harness.progress import Progress
 from bench.harness.session import Session
 from bench.record import Certificate, VerdictName
 
-DECIDED = "distal_decided"  # the property by which a worker tells that it decided a criterion
+NARROWING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # pytest's options that leave tests out
 
 
 class Run:
@@ -51,7 +51,7 @@ class Run:
         option = self.config.option
         narrowed = any("::" in arg or Path(arg).is_file() for arg in self.config.args)
         stopped = bool(session.shouldstop or session.shouldfail) or self.finished < session.testscollected
-        picked = option.keyword or option.markexpr or option.lf or option.deselect or getattr(option, "stepwise", False)
+        picked = any(getattr(option, name, None) for name in NARROWING)
         return bool(narrowed or stopped or picked or self.deselected or len(self.decided) < 11)
 
     def finish(self, session: pytest.Session) -> None:
@@ -88,8 +88,9 @@ class Run:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "teardown":
             self.finished += 1
-        if report.when == "call":
-            self.decided.update(int(value) for name, value in report.user_properties if name == DECIDED)
+        decided = getattr(report, "distal_decided", None)
+        if report.when == "call" and decided is not None:
+            self.decided.add(decided)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.deselected += len(items)

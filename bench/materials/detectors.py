@@ -129,7 +129,9 @@ class Frame:
         if rows.shape[1] <= axes:
             return
         small = rows.shape[1] <= min(AXES_FROM, len(rows))
-        sample = rows if small else rows[:: -(-len(rows) // AXES_FROM)]
+        # Drawn, not every so manyth: real data come in an order.
+        drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:AXES_FROM]
+        sample = rows if small else rows[drawn]
         axes = min(axes, len(sample) // 2)  # as many axes as rows would leave nothing of them
         self.outside = rows.shape[1] - axes
         pca = PCA(axes, svd_solver="covariance_eigh" if small else "randomized", random_state=seed).fit(sample.numpy())

@@ -1,8 +1,8 @@
-"""Plain supervised training: the undefended control and network B."""
+"""The one training loop: real images, and fakes beside them where a defense teaches some."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,11 @@ IMAGES_SEEN = 200_000
 LEAST_EPOCHS, MOST_EPOCHS = 5, 100
 LEAST_BATCH, MOST_BATCH = 16, 128
 
-OnBatch = Callable[[int, float, Tensor, Tensor], None]
-"""(step from 0, loss, logits [N, outputs], labels [N]): called after every optimiser step."""
+OnBatch = Callable[[Tensor, Tensor, Tensor], None]
+"""(logits [N, outputs], labels [N], loss of each image [N]): called after every optimiser step."""
 
-OnEpoch = Callable[[int, nn.Module], None]
-"""(epoch from 0, the network): called after every epoch; the mode it leaves the network in does not matter."""
+OnEpoch = Callable[[nn.Module], None]
+"""(the network): called after every epoch; the mode it leaves the network in does not matter."""
 
 
 def default_epochs(images: int) -> int:
@@ -37,6 +37,8 @@ def train_classifier(
     *,
     generator: torch.Generator,
     epochs: int,
+    fakes: Sequence[Split] = (),
+    fake_share: float = 0.5,
     batch_size: int | None = None,
     learning_rate: float = 4e-3,
     on_batch: OnBatch | None = None,
@@ -45,11 +47,13 @@ def train_classifier(
     """Train in place with Adam and a cosine schedule; returned in eval mode.
 
     Args:
-        network: images [N, C, H, W] in [0, 1] to logits; with fake classes, labels stay below the real ones.
-        train: images and labels, on the CPU.
+        network: images [N, C, H, W] in [0, 1] to logits.
+        train: real images and labels, on the CPU; an epoch sees each once.
         generator: draws the batches, on the CPU; the same state gives the same weights.
-        epochs: how often every image is seen.
-        batch_size: `default_batch` of the images, if None.
+        epochs: how often every real image is seen.
+        fakes: sets of fakes with their labels, replayed beside the real images; empty ones are left out.
+        fake_share: fakes a batch, as a share of its real images, divided evenly among the sets.
+        batch_size: real images a batch; `default_batch` of the images, if None.
 
     Raises:
         ValueError: nothing to train on.
@@ -61,21 +65,36 @@ def train_classifier(
     batch_size = batch_size or default_batch(len(train))
     steps = epochs * -(-len(train) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    step = 0
-    for epoch in range(epochs):
+    replays = [Replay(part, generator) for part in fakes if len(part)]
+    each = max(1, round(batch_size * fake_share / len(replays))) if replays else 0
+    for _ in range(epochs):
         network.train()
         for index in torch.randperm(len(train), generator=generator).split(batch_size):
-            batch = train[index]
-            labels = batch.labels.to(device)
-            logits = network(batch.images.to(device))
-            loss = cross_entropy(logits, labels)
+            parts = [train[index], *(replay.take(each) for replay in replays)]
+            labels = torch.cat([part.labels for part in parts]).to(device)
+            logits = network(torch.cat([part.images for part in parts]).to(device))
+            loss = cross_entropy(logits, labels, reduction="none")
             optimizer.zero_grad()
-            loss.backward()
+            loss.mean().backward()
             optimizer.step()
             schedule.step()
             if on_batch is not None:
-                on_batch(step, loss.item(), logits.detach(), labels)
-            step += 1
+                on_batch(logits.detach(), labels, loss.detach())
         if on_epoch is not None:
-            on_epoch(epoch, network)
+            on_epoch(network)
     return network.eval()
+
+
+class Replay:
+    """Endless draws from a set: every image comes once before any comes again."""
+
+    def __init__(self, split: Split, generator: torch.Generator):
+        self.split = split
+        self.generator = generator
+        self._order = torch.zeros(0, dtype=torch.long)
+
+    def take(self, count: int) -> Split:
+        while len(self._order) < count:
+            self._order = torch.cat([self._order, torch.randperm(len(self.split), generator=self.generator)])
+        index, self._order = self._order[:count], self._order[count:]
+        return self.split[index]

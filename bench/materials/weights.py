@@ -1,14 +1,12 @@
-"""Weights in and out: safetensors, and a user's own PyTorch checkpoints without running what they hold."""
+"""Trained weights in: safetensors, and PyTorch checkpoints without running what they hold."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.materials.networks import build
@@ -91,32 +89,6 @@ def read_weights(path: Path) -> Weights:
             f"{path} cannot be read as weights ({reason}); expected a state dict: save network.state_dict()"
         ) from error
     return _checked(path, weights)
-
-
-def save_weights(path: Path, network: nn.Module, metadata: dict[str, str]) -> None:
-    """Write a network's weights as safetensors, whole or not at all; the same weights make the same file.
-
-    Args:
-        metadata: what made them; kept in the file's header as JSON, under `about`.
-
-    Raises:
-        BadInputError: the place cannot be written to.
-    """
-    path = Path(path)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    weights = {name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()}
-    about = json.dumps(metadata, sort_keys=True)  # one key: safetensors writes several in a random order
-    content = save(weights, {"about": about})
-    try:
-        with open(scratch, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except OSError as error:
-        raise BadInputError(f"cannot write {path} ({error.strerror}); expected a writable folder") from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _read_torch(path: Path) -> object:

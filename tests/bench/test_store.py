@@ -16,6 +16,13 @@ def test_tensors_come_back_as_they_were(tmp_path):
     assert set(store.hashes()) == {"a/b.safetensors"}
 
 
+def test_one_tensor_under_two_names_is_stored_twice(tmp_path):
+    tied = torch.rand(3)
+    store = Store(tmp_path)
+    store.save_tensors("x.safetensors", {"a": tied, "b": tied})
+    assert torch.equal(store.load_tensors("x.safetensors")["b"], tied)
+
+
 def test_a_flipped_byte_is_refused_by_name(tmp_path):
     store = Store(tmp_path)
     store.save_tensors("x.safetensors", {"x": torch.zeros(100)})

@@ -24,7 +24,7 @@ from bench.materials.data import Data, load
 from bench.materials.judge import FittedJudge, fit_judge, measuring_judge, training_judge
 from bench.materials.split import Split
 from bench.record import JudgeControl
-from bench.types import ImageSpec
+from bench.types import ImageSpec, lit_pixels
 
 FEW = 2500  # of MNIST's images for the judge: enough for its controls
 
@@ -104,10 +104,10 @@ def test_a_judge_that_keeps_everything_fails_on_the_rest():
 def test_images_that_must_be_rejected_and_are_not_fail():
     half = digits().b_train
     judge = fit_judge(half.images, half.labels, seed=0)
-    mixed = torch.cat([digits().test.images[:3], single_pixels(97)])
+    mixed = torch.cat([digits().test.images[:10], single_pixels(490)])  # 98%: above the bound that is asked
     rows = controls_of(judge, digits(), {"real_ones": digits().test.images[:100], "mixed": mixed})
     assert failing(rows) == {"real_ones", "mixed"}
-    assert "97 of 100" in rows["mixed"].reason
+    assert "490 of 500" in rows["mixed"].reason
 
 
 @pytest.mark.parametrize("n", [0, FEWEST - 1])
@@ -132,6 +132,12 @@ def test_controls_fit_every_shape(name, shape):
     assert len(images) >= 0.5 * N
     assert images.min() >= 0
     assert images.max() <= 1
+
+
+def test_blank_images_have_one_lit_pixel_at_most():
+    lit = lit_pixels(CONTROLS["blank"][1](source((3, 9, 9))))
+    assert lit[0] == 0
+    assert (lit[1:] == 1).all()
 
 
 def test_noise_covers_the_grid():

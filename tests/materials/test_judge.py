@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.materials import detectors, views
 from bench.materials.data import Data, load
-from bench.materials.detectors import AXES, DETECTORS, Nearest
+from bench.materials.detectors import AXES, DETECTORS, ClassGaussian, Frame, Nearest, TiedGaussian
 from bench.materials.judge import (
     MEASURING,
     STRICT,
@@ -152,6 +153,50 @@ def test_images_of_more_numbers_than_axes():
     exact = torch.cdist(speckled.flatten(1), images.flatten(1)).amin(dim=1)
     nearest = Nearest().fit(images.flatten(1), labels, 0).score(speckled.flatten(1))
     assert (nearest >= exact - 1e-3).all()
+
+
+@pytest.mark.parametrize("model", [ClassGaussian, TiedGaussian])
+def test_the_nearest_class_decides_and_what_the_axes_leave_counts(model):
+    g = torch.Generator().manual_seed(0)
+    centres = torch.zeros(2, AXES + 100)
+    centres[0, 0], centres[1, 1] = 20.0, 20.0
+    labels = torch.arange(1000) % 2
+    wide = torch.cat([torch.ones(AXES), 0.01 * torch.ones(100)])
+    fitted = model().fit(centres[labels] + wide * torch.randn(1000, AXES + 100, generator=g), labels, 0)
+    beside = torch.zeros(1, AXES + 100)
+    beside[0, -1] = 1.0  # small, but where real rows have almost nothing
+    probes = torch.cat([centres[:1], centres.mean(dim=0, keepdim=True), centres[:1] + beside])
+    at_home, between, off_axes = fitted.score(probes)
+    assert at_home < between
+    assert off_axes > at_home + 10
+
+
+def test_axes_from_a_sample_see_every_class(monkeypatch):
+    """Real data come in an order: every other row may be of one class."""
+    monkeypatch.setattr(detectors, "AXES_FROM", 50)
+    labels = torch.arange(100) % 2
+    rows = torch.zeros(100, 80)
+    rows[torch.arange(100), labels * 40] = 1.0
+    _, left = Frame(rows, 4, seed=0)(rows)
+    assert left.max() < 1e-3
+
+
+def test_views_are_what_they_say():
+    image = torch.rand(1, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(views.direction(0.5 * image), views.direction(image), atol=1e-3, rtol=0)
+    torch.testing.assert_close(views.root_direction(image)[:, :-1] ** 2, (image / image.sum()).flatten(1))
+    blank = torch.zeros_like(image)
+    for view in (views.direction, views.root_direction):
+        assert (view(blank) - view(image)).norm() > 1.41  # a right angle
+
+
+def test_texture_of_a_single_pixel():
+    image = torch.zeros(1, 1, 9, 9)
+    image[0, 0, 3, 5] = 0.25
+    brightness = torch.tensor(0.25 / 81 + views.FAINT).log()
+    expected = torch.tensor([[brightness, 4, 8, 1 / 3, 0.5, 1]])
+    torch.testing.assert_close(views.texture(image), expected)
+    torch.testing.assert_close(views.texture(image.roll(2, dims=3)), expected)
 
 
 def test_one_odd_real_image_does_not_blind_a_detector():

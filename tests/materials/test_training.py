@@ -11,7 +11,7 @@ import torch
 from bench.materials.data import Data, load
 from bench.materials.networks import NETWORKS, build
 from bench.materials.split import Split
-from bench.materials.training import default_batch, default_epochs, train_classifier
+from bench.materials.training import Replay, default_batch, default_epochs, train_classifier
 from bench.verify import logits_of
 
 
@@ -67,21 +67,21 @@ def test_training_leaves_the_global_random_state_alone():
 def test_every_batch_and_epoch_is_reported_and_every_image_seen_once_an_epoch():
     part, steps, epochs, seen = digits().a_train[:50], [], [], []
 
-    def on_batch(step, loss, logits, labels):
-        steps.append((step, loss))
+    def on_batch(logits, labels, loss):
+        assert loss.shape == labels.shape
+        steps.append(loss.mean().item())
         seen.append(labels)
         assert logits.shape == (len(labels), 13)
         assert not logits.requires_grad
 
-    def on_epoch(epoch, network):
+    def on_epoch(network):
         network.eval()
-        epochs.append(epoch)
+        epochs.append(network)
 
     trained("mlp", part, epochs=3, outputs=13, batch_size=16, on_batch=on_batch, on_epoch=on_epoch)
-    assert [step for step, _ in steps] == list(range(12))
-    assert epochs == [0, 1, 2]
+    assert (len(steps), len(epochs)) == (12, 3)
     assert torch.equal(torch.cat(seen[:4]).sort().values, part.labels.sort().values)
-    assert steps[-1][1] < steps[0][1]
+    assert steps[-1] < steps[0]
 
 
 def test_the_steps_die_away():
@@ -104,6 +104,32 @@ def test_fake_classes_are_never_taught():
     network = trained("mlp", data.a_train, epochs=20, outputs=20)
     fake = logits_of(network, data.a_val.images).softmax(dim=1)[:, 10:].sum(dim=1)
     assert fake.mean() < 0.05
+
+
+def test_fakes_are_replayed_beside_the_real_images_and_learned():
+    data, labels = digits(), []
+    new, past, none = (
+        Split(torch.rand(n, 1, 8, 8), torch.full((n,), label)) for n, label in ((7, 10), (9, 11), (0, 12))
+    )
+    network = trained(
+        "mlp",
+        data.a_train,
+        epochs=5,
+        outputs=13,
+        fakes=[new, past, none],
+        fake_share=0.5,
+        batch_size=20,
+        on_batch=lambda _, taught, __: labels.append(torch.bincount(taught, minlength=13)),
+    )
+    assert {tuple(count[10:].tolist()) for count in labels} == {(5, 5, 0)}
+    assert logits_of(network, new.images).argmax(dim=1).tolist() == [10] * 7
+    assert accuracy(network, data.a_val) >= 0.9
+
+
+def test_a_replay_shows_every_image_before_any_again():
+    replay = Replay(Split(torch.zeros(7, 1, 1, 1), torch.arange(7)), torch.Generator().manual_seed(0))
+    seen = torch.cat([replay.take(3).labels for _ in range(7)])
+    assert all(sorted(part.tolist()) == list(range(7)) for part in seen.split(7))
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(0, 1), (10, 0)])
