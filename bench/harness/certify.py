@@ -48,7 +48,7 @@ def certify(session: Session, command: str) -> Certificate:
         checkpoint=settings.checkpoint.name if settings.checkpoint else None,
         network=settings.network,
         training_attacks=tuple(session.processes) if session.has_history else (),
-        attacks=tuple(session.attacks),
+        attacks=tuple(session.settings.attacks),
         scope=scope_of(session),
         certified=certified,
         summary=summary,
@@ -104,7 +104,7 @@ def fooled_from(session: Session) -> int | None:
     """Fewest lit pixels with which anything reached p on the final network, whatever the judge says."""
     pixels = [
         int(found.pixels[confident].min())
-        for found in (session.gallery.images("final", name) for name in session.attacks)
+        for found in (session.gallery.images("final", name) for name in session.settings.attacks)
         if (confident := found.is_(*CONFIDENT)).any()
     ]
     return min(pixels, default=None)
@@ -127,7 +127,7 @@ def _summary(session: Session, criteria: tuple[CriterionRecord, ...]) -> tuple[b
     if looser:
         ids = ", ".join(map(str, looser))
         return False, f"Not certified: {passed}, but by thresholds looser than Distal's own (criteria {ids})."
-    return True, f"Certified: {passed} against {', '.join(session.attacks)}."
+    return True, f"Certified: {passed} against {', '.join(session.settings.attacks)}."
 
 
 def _round(session: Session, past: Past) -> RoundRecord:
@@ -172,7 +172,7 @@ def _sheets(session: Session) -> list[Sheet]:
     """What each attack drew, on the control and on the final network; there, what counts most comes first."""
     sheets = []
     for place, title in (("control", "undefended control"), ("final", "final network")):
-        for name in session.attacks:
+        for name in session.settings.attacks:
             found = session.gallery.images(place, name)
             shown = _most_telling(found) if place == "final" else found
             slug = re.sub(r"[^\w]+", "_", name)

@@ -52,7 +52,8 @@ class Gallery:
 
     def control_sweep(self) -> dict[int, Tensor]:
         """What fools the undefended control with at most so many pixels, for the judge to reject."""
-        attack = REFERENCE_PROCESS if REFERENCE_PROCESS in self.session.attacks else next(iter(self.session.attacks))
+        selected = self.session.settings.attacks
+        attack = REFERENCE_PROCESS if REFERENCE_PROCESS in selected else selected[0]
         most = self.session.k
         steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
         made = {k: self._stored("control", attack, SWEEP_IMAGES, k) for k in steps}

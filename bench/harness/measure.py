@@ -41,7 +41,7 @@ def measure(session: Session, criterion: int) -> Measurement:
 def sparse(session: Session) -> Measurement:
     """0: the attack reaches its targets on the undefended control."""
     parts, figures = {}, {}
-    for name in session.attacks:
+    for name in session.settings.attacks:
         found = session.gallery.images("control", name)
         total, per_class = _counted(session, found, found.is_(*REACHED))
         healthy = ratio(total.successes, total.n).lower >= HEALTHY
@@ -52,7 +52,7 @@ def sparse(session: Session) -> Measurement:
 def ood(session: Session) -> Measurement:
     """1: what the attack yields is OOD, and the judge is sound."""
     parts = {}
-    for name in session.attacks:
+    for name in session.settings.attacks:
         found = session.gallery.images("control", name)
         found = found[found.is_(*REACHED)]
         total, per_class = _counted(session, found, found.is_(Outcome.FOOLING))
@@ -106,7 +106,7 @@ def other_network(session: Session) -> Measurement:
     """6: images of the training process made on network B."""
     process = session.processes
     parts = {}
-    for name in dict.fromkeys([*session.attacks, *process]):
+    for name in dict.fromkeys([*session.settings.attacks, *process]):
         if name in process:
             parts[name] = _detected_part(session, [session.gallery.verdict_part("network-b", name)])
         else:
@@ -119,7 +119,7 @@ def other_process(session: Session) -> Measurement:
     """7: images of every attack that training did not use, made on B and on past networks."""
     healthy = session.healthy()
     parts = {}
-    for name in session.attacks:
+    for name in session.settings.attacks:
         if name in session.processes:
             parts[name] = _not_applicable(f"Training used {name}; criterion 6 measures it.")
             continue
@@ -135,7 +135,7 @@ def final_network(session: Session) -> Measurement:
     """8: the worst case over attacks, target by target, on the final network."""
     healthy = session.healthy()
     parts, found = {}, {}
-    for name in session.attacks:
+    for name in session.settings.attacks:
         found[name] = session.gallery.images("final", name)
         total, per_class = _counted(session, found[name], found[name].is_(Outcome.FOOLING))
         parts[name] = AttackCounts(

@@ -43,7 +43,7 @@ class Session:
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda text: None):
         self.settings = settings
         self.say = say
-        self.attacks: Mapping[str, Attack] = {}
+        self.attacks: Mapping[str, Attack] = {}  # set by the fixture; empty in a process that makes no images
         self.gallery = Gallery(self)
         self._measurements: dict[int, Measurement] = {}
         self._broken: dict[int, Exception] = {}
@@ -217,7 +217,7 @@ class Session:
             for past in self.history:
                 if past.images:
                     sets[f"heldout-{past.index}"] = fooling_half(past.images.heldout, classes, selecting=True)
-            for name in dict.fromkeys([*self.attacks, *self.processes]):
+            for name in dict.fromkeys([*self.settings.attacks, *self.processes]):
                 sets[f"b-{name}"] = fooling_half(self.gallery.images("network-b", name), classes, selecting=True)
         scores = []
         for past in self.history:

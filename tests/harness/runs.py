@@ -15,7 +15,7 @@ def start(*arguments: str, cwd: Path = ROOT, path: Path | None = None) -> subpro
     """Begin `pytest suites/ ...` in a process of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "COV"))}
     if path is not None:
-        environment["PYTHONPATH"] = str(path)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", *arguments],
         cwd=cwd,
