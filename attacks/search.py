@@ -30,6 +30,7 @@ class Best:
     def __init__(self, classifier: Classifier, targets: Tensor, threat: ThreatModel):
         self.threat = threat
         self.targets = targets.to(classifier.device)
+        self.p = threat.p_of(self.targets)
         self.images = torch.zeros(len(targets), *classifier.spec.shape, device=classifier.device)
         self.rank = torch.full((len(targets),), -math.inf, device=classifier.device)
 
@@ -49,17 +50,18 @@ class Best:
         Returns:
             [n] bool, which of these targets are still open.
         """
-        targets = self.targets[rows]
+        targets, before = self.targets.index_select(0, rows), self.rank.index_select(0, rows)
         rank = ranks(logits, images, targets, self.threat)
-        promising = (rank >= self.threat.p_of(targets)).nonzero().squeeze(1)
+        promising = (rank >= self.p.index_select(0, rows)).nonzero().squeeze(1)
         if len(promising):
             likely = images.index_select(0, promising)
             confirmed = reached(logits[promising], likely, targets[promising], self.threat)
-            rank[promising] = rank[promising].masked_fill_(confirmed, math.inf)
-        better = (rank > self.rank[rows]).nonzero().squeeze(1)  # NaN is never better
-        self.rank[rows[better]] = rank[better]
-        self.images.index_copy_(0, rows[better], images.index_select(0, better))
-        return self.rank[rows] < math.inf
+            rank[promising[confirmed]] = math.inf
+        better = (rank > before).nonzero().squeeze(1)  # NaN is never better
+        changed = rows.index_select(0, better)
+        self.rank.index_copy_(0, changed, rank.index_select(0, better))
+        self.images.index_copy_(0, changed, images.index_select(0, better))
+        return (rank < math.inf) & (before < math.inf)
 
 
 def ranks(logits: Tensor, images: Tensor, targets: Tensor, threat: ThreatModel) -> Tensor:
@@ -113,12 +115,13 @@ def brightest(order: Tensor, k: int) -> Tensor:
         return torch.ones_like(order)
     if k <= FEW or len(flat) * k <= SORTABLE:
         return sorted_out(flat, k).view_as(order)
-    low, high, above = torch.zeros_like(flat[:, :1]), flat.amax(dim=1, keepdim=True), torch.empty_like(flat)
-    for _ in range(BISECTIONS):
-        middle = (low + high).mul_(0.5)
+    top, above = flat.amax(dim=1, keepdim=True), torch.empty_like(flat)
+    low = torch.zeros_like(top)
+    for halvings in range(1, BISECTIONS + 1):
+        middle = low.add(top, alpha=0.5**halvings)
         crowded = torch.gt(flat, middle, out=above).sum(dim=1, keepdim=True) > k
-        low, high = torch.where(crowded, middle, low), torch.where(crowded, high, middle)
-    torch.gt(flat, high, out=above)
+        low = torch.where(crowded, middle, low)
+    torch.gt(flat, low.add(top, alpha=0.5**BISECTIONS), out=above)
     tied = ((low.squeeze(1) > 0) & (above.sum(dim=1) < k / 2)).nonzero().squeeze(1)
     if len(tied):
         above[tied] = sorted_out(flat[tied], k)

@@ -15,7 +15,7 @@ from tests.reports.page import certificate_pages
 def test_folders_are_searched_and_files_taken(tmp_path):
     deep = sample.write(tmp_path / "a" / "b" / "c" / "d")
     shallow = sample.write(tmp_path / "z")
-    sample.write(tmp_path / "a" / "b" / "c" / "d" / "too" / "deep")
+    sample.write(tmp_path / "a" / "b" / "c" / "d" / "too deep")
     other = tmp_path / "handed-in.json"
     other.write_bytes(shallow.read_bytes())
     assert find_certificates([tmp_path, other]) == [deep, shallow, other]

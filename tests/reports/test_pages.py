@@ -81,6 +81,13 @@ def test_what_breaks_it_stands_before_the_figures(pages):
     assert "train more rounds, or stronger" in broken
 
 
+def test_failures_stand_before_what_stayed_open(tmp_path):
+    index = build([sample.write(tmp_path / "one", verdicts="pipppppffpp")], tmp_path / "out")
+    page = certificate_pages(index)[0].read_text("utf-8")
+    broken = page[page.index("What breaks it") : page.index("Proof and attack")]
+    assert re.findall(r'href="#criterion-(\d+)"', broken) == ["7", "8", "1"]
+
+
 def test_a_certified_model_says_so_with_its_scope(pages):
     assert "scope model: criteria 0, 1 and 6 to 10" in pages["digits-sparse-gate"]
     assert "Nothing that was tried: every criterion in scope passes." in pages["digits-sparse-gate"]

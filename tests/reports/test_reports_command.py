@@ -28,13 +28,12 @@ def test_defaults_are_runs_and_its_site(tmp_path, monkeypatch):
 
 def test_what_is_not_readable_is_named_and_the_rest_built(tmp_path, capsys):
     sample.write(tmp_path / "runs" / "one")
-    bad = tmp_path / "runs" / "two" / "certificate.json"
-    bad.parent.mkdir()
-    bad.write_text('{"new\\n\\u001b[31mfield": 1}')
+    data = sample.document(tmp_path / "runs" / "two") | {"new\n\x1b[31mfield": 1}
+    bad = sample.write_document(tmp_path / "runs" / "two", data)
     assert main(["build", str(tmp_path / "runs"), "--out", str(tmp_path / "site")]) == 1
     captured = capsys.readouterr()
     assert captured.out.endswith("1 of 2 certificates\n")
-    assert captured.err.startswith(f"not readable: {bad}: ")
+    assert captured.err.startswith(f"not readable: {bad}: new \ufffd[31mfield: ")
     assert captured.err.count("\n") == 1
     assert "\x1b" not in captured.err
 
