@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -33,7 +32,6 @@ CEILING = (2.0, 4.0)  # pixels at 1 keep growing behind the clip, each to a heig
 SQUARE_RATE = 0.1
 FLOOR = 1e-3  # least root of a mean square slope, in units of the image's own
 CROWD = 7 / 8  # finished images leave once no more than this share of the batch is open
-CACHED = 128  # images whose arithmetic is done together, so that it stays in the processor's cache
 RUN = 50  # steps from one start
 
 
@@ -111,11 +109,6 @@ class Climber(NamedTuple):
         ceiling = low + (high - low) * uniform((1, 1, *x.shape[2:]), generator, x.device)
         return cls(ceiling, rows, x * free, torch.zeros_like(x), torch.zeros_like(x), step, drag, lam, flat, free)
 
-    def parts(self) -> Iterator[Climber]:
-        """A few images at a time, as views."""
-        columns = zip(*(field.split(CACHED) for field in self[1:]), strict=True)
-        return (Climber(self.ceiling, *fields) for fields in columns)
-
     def only(self, which: Tensor) -> Climber:
         return Climber(self.ceiling, *(field.index_select(0, which) for field in self[1:]))
 
@@ -125,7 +118,7 @@ def climb(classifier: Classifier, best: Best, state: Climber, passes: int) -> No
     k = best.threat.k
     pool = min(POOL * k, (k + classifier.spec.pixels) // 2)
     for spent in range(1, passes + 1, 2):
-        seen = torch.cat([look(x, classifier, k) for x in state.x.split(CACHED)]).requires_grad_()
+        seen = classifier.spec.round(state.x).mul_(brightest(brightness(state.x), k)).requires_grad_()
         logits = classifier(seen)
         still = best.record(state.rows, seen.detach(), logits.detach()).nonzero().squeeze(1)
         if spent + 2 > passes or not len(still):
@@ -134,14 +127,7 @@ def climb(classifier: Classifier, best: Best, state: Climber, passes: int) -> No
         (slope,) = torch.autograd.grad(logits, seen, uphill(logits.detach(), targets))
         if len(still) <= CROWD * len(slope):
             state, slope = state.only(still), slope.index_select(0, still)
-        pace = STEP_DECAY ** (spent / passes)
-        for part, steepness in zip(state.parts(), slope.split(CACHED), strict=True):
-            move(part, steepness, pace, pool)
-
-
-def look(x: Tensor, classifier: Classifier, k: int) -> Tensor:
-    """What of an iterate is tested: its k brightest pixels, on the value grid."""
-    return classifier.spec.round(x).mul_(brightest(brightness(x), k))
+        move(state, slope, STEP_DECAY ** (spent / passes), pool)
 
 
 def move(state: Climber, slope: Tensor, pace: float, pool: int) -> None:

@@ -12,7 +12,7 @@ from bench.verify import reached, target_probability
 
 FEW = 32  # pixels to choose from an image that must be exactly the brightest
 SORTABLE = 10_000  # pixels to choose, over all images, that are sorted out faster than bisected
-BISECTIONS = 8
+BISECTIONS = 7
 
 
 class Best:

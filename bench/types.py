@@ -47,7 +47,7 @@ class ImageSpec:
 
     def round(self, images: Tensor) -> Tensor:
         """Clip to [0, 1] and round to the value grid, in float32."""
-        return torch.round(images.float().clamp(0, 1) * self.levels) / self.levels
+        return images.float().clamp(0, 1).mul_(self.levels).round_().div_(self.levels)
 
 
 def lit_pixels(images: Tensor) -> Tensor:

@@ -31,6 +31,11 @@ from bench.verdict.criteria import MODEL_SCOPE, PROCESS_SCOPE
 from bench.verdict.stats import ratio
 from bench.verify import OUTCOMES, Verified
 
+SAYS = {
+    VerdictName.FAIL: "fails",
+    VerdictName.INCONCLUSIVE: "is inconclusive",
+    VerdictName.NOT_APPLICABLE: "does not apply",
+}
 Scope = Literal["model", "process"]
 
 
@@ -121,7 +126,10 @@ def _summary(session: Session, criteria: tuple[CriterionRecord, ...]) -> tuple[b
     passed = f"{len(held) - len(missing)} of {len(held)} criteria of scope {scope} pass"
     if missing:
         worst = min(missing, key=lambda c: (c.verdict != VerdictName.FAIL, c.id != 8, c.id))
-        return False, f"Not certified: {passed}; criterion {worst.id} ({worst.name}) is {worst.verdict}. {worst.reason}"
+        return (
+            False,
+            f"Not certified: {passed}; criterion {worst.id} ({worst.name}) {SAYS[worst.verdict]}. {worst.reason}",
+        )
     if not session.settings.plan.certifies:
         return False, f"Not certified: {passed}, but budget {session.settings.budget} is too small to certify."
     if looser:

@@ -1,0 +1,155 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.materials.split import Split
+from bench.meter import BudgetExceededError
+from bench.task import Round, Task
+from bench.types import Budget, ImageSpec, ThreatModel
+from defenses.fakeclass import fakeclass
+from defenses.rounds import rounds
+from defenses.undefended import undefended
+
+SPEC = ImageSpec((1, 2, 2), 4, ("a", "b"))
+
+
+class Judge:
+    """Takes an image for real when its last pixel is lit."""
+
+    working, strict = 0.5, 0.8
+
+    def score(self, images):
+        return 1 - images.flatten(1)[:, -1].double()
+
+
+class Silent:
+    def __init__(self):
+        self.indices = []
+
+    def generated(self, index, batch):
+        self.indices.append(index)
+
+    def batch(self, logits, labels, loss):
+        pass
+
+    def epoch(self, network):
+        pass
+
+
+def real(n=40):
+    labels = torch.arange(n) % 2
+    images = torch.zeros(n, 1, 2, 2)
+    images.flatten(1)[torch.arange(n), labels] = 1
+    images[:, :, 1, 1] = 1
+    return Split(images, labels)
+
+
+def network(outputs, seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed % 1000)
+        return nn.Sequential(nn.Flatten(), nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, outputs))
+
+
+def task(past=(), max_rounds=4, passes=400):
+    return Task(
+        spec=SPEC,
+        train=real(200),
+        validation=real(10),
+        judge=Judge(),
+        new_network=network,
+        threat=ThreatModel(0.5, 4),
+        images=6,
+        budget=Budget(passes),
+        max_rounds=max_rounds,
+        seed=3,
+        past=tuple(past),
+    )
+
+
+def attack(classifier, targets, *, threat, budget, generator, start=None, mask=None):
+    """Lights the target's own pixel, and for every third image the judge's too."""
+    images = torch.zeros(len(targets), 1, 2, 2)
+    images.flatten(1)[torch.arange(len(targets)), targets] = 1
+    images[::3, :, 1, 1] = 1
+    return images
+
+
+def nothing(classifier, targets, **_):
+    return torch.zeros(len(targets), 1, 2, 2)
+
+
+def all_rounds(asked, found=attack, recorder=None):
+    return list(
+        rounds(
+            asked, recorder or Silent(), name="x", attack=("own", found), outputs=4, label=lambda targets: targets + 2
+        )
+    )
+
+
+def test_only_what_reaches_its_target_and_the_training_judge_rejects_is_taught():
+    done = all_rounds(task(max_rounds=1))
+    taught = done[1].batch.taught
+    assert done[0].batch is None
+    assert not taught[::3].any()  # taken for real: a digit is no fake
+    assert taught.any()
+
+
+def test_what_was_taught_is_recognised_as_the_fake_class_of_its_target():
+    done = all_rounds(task(max_rounds=2))
+    batch = done[1].batch
+    predicted = done[-1].network(batch.images[batch.taught]).argmax(dim=1)
+    assert torch.equal(predicted, batch.targets[batch.taught] + 2)
+
+
+def test_the_attack_rises_to_the_tasks_budget():
+    budgets = [r.batch.budget.passes for r in all_rounds(task(max_rounds=6))[1:]]
+    assert budgets == [100, 100, 200, 200, 400, 400]
+
+
+def test_training_ends_after_two_silent_rounds_at_full_strength_and_not_before():
+    assert len(all_rounds(task(max_rounds=20, passes=200), nothing)) == 1 + 4  # two weak rounds, two at full strength
+    assert len(all_rounds(task(max_rounds=5, passes=400), nothing)) == 1 + 5
+
+
+def test_it_goes_on_from_past_rounds_as_if_it_had_never_stopped():
+    whole = all_rounds(task(max_rounds=3))
+    half = [Round(r.index, r.network, r.batch) for r in all_rounds(task(max_rounds=1))]
+    recorder = Silent()
+    rest = all_rounds(task(past=half, max_rounds=3), recorder=recorder)
+    assert recorder.indices == [2, 3]
+    for a, b in zip(whole[2:], rest, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a.network.parameters(), b.network.parameters(), strict=True))
+
+
+def test_a_yielded_network_does_not_change_with_later_training():
+    weights = []
+    for done in rounds(
+        task(max_rounds=2), Silent(), name="x", attack=("own", attack), outputs=4, label=lambda t: t + 2
+    ):
+        weights.append((done.network, [p.clone() for p in done.network.parameters()]))
+    for net, then in weights:
+        assert all(torch.equal(now, before) for now, before in zip(net.parameters(), then, strict=True))
+
+
+def test_an_attack_may_not_overspend():
+    def greedy(classifier, targets, **_):
+        for _ in range(101):
+            classifier(torch.zeros(len(targets), 1, 2, 2))
+
+    with pytest.raises(BudgetExceededError):
+        all_rounds(task(max_rounds=1), greedy)
+
+
+def test_the_reference_defense_has_one_fake_class_per_real_one():
+    done = list(fakeclass(task(max_rounds=1), Silent()))
+    assert [r.index for r in done] == [0, 1]
+    assert done[0].network(torch.zeros(1, 1, 2, 2)).shape == (1, 4)
+    assert set(fakeclass.attacks) == {"l1_sparse"}
+
+
+def test_undefended_has_one_round_and_no_history():
+    (done,) = undefended(task(), Silent())
+    assert done.batch is None
+    assert done.network(torch.zeros(1, 1, 2, 2)).shape == (1, 2)
+    assert undefended.attacks == {}
+    assert list(undefended(task(past=[done]), Silent())) == []

@@ -1,0 +1,70 @@
+"""Imports point down (DESIGN.md, section 7)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = {
+    # room: the rooms it may import
+    "bench/types.py": (),
+    "bench/record.py": (),
+    "bench/seeds.py": (),
+    "bench/meter.py": ("bench.types",),
+    "bench/verify.py": ("bench.types",),
+    "bench/store.py": ("bench.types",),
+    "bench/health.py": ("bench.record",),
+    "bench/sheets.py": ("bench.verify",),
+    "bench/task.py": ("bench.types", "bench.materials"),
+    "bench/verdict": ("bench.types", "bench.record", "bench.health", "bench.verdict"),
+    "bench/materials": ("bench.types", "bench.record", "bench.seeds", "bench.verdict.stats", "bench.materials"),
+    "bench/harness": ("bench",),
+    "bench/speed": ("bench", "attacks"),
+    "attacks": ("bench", "attacks"),
+    "defenses": ("bench", "attacks", "defenses"),
+    "reports": ("bench.record", "reports"),
+    "suites": (),
+}
+OURS = ("attacks", "bench", "defenses", "reports", "suites", "tests")
+LAZY = {("bench/harness/run.py", "reports.build"), ("bench/harness/plugin.py", "reports.text")}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name for name in names if name.split(".")[0] in OURS}
+
+
+def files(room: str) -> list[Path]:
+    path = ROOT / room
+    return [path] if path.suffix else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_lies_below_it(room):
+    for path in files(room):
+        where = str(path.relative_to(ROOT))
+        for name in imported(path):
+            if (where, name) in LAZY:
+                continue
+            allowed = any(name == below or name.startswith(below + ".") for below in ROOMS[room])
+            assert allowed, f"{where} imports {name}"
+
+
+def test_every_file_of_the_bench_has_a_room():
+    rooms = [ROOT / room for room in ROOMS]
+    for path in (ROOT / "bench").rglob("*.py"):
+        if path.name != "__init__.py":
+            assert any(path == room or room in path.parents for room in rooms), path
+
+
+def test_harness_never_imports_what_it_judges():
+    for path in files("bench/harness"):
+        assert not {name for name in imported(path) if name.split(".")[0] in ("attacks", "defenses", "suites")}
