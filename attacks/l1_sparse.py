@@ -131,17 +131,19 @@ def climb(classifier: Classifier, best: Best, state: Climber, passes: int) -> No
 
 
 def move(state: Climber, slope: Tensor, pace: float, pool: int) -> None:
-    """One proximal step of every image, in place.
+    """One proximal step of every image, in place; slope is used up.
 
     Where `flat` is 1, the direction of each pixel is measured in its own recent slopes (as in Adam), so that all
     move alike; where it is 0, in those of the image, so that the steepest pixels get ahead.
     """
     scale = torch.linalg.vector_norm(slope, dim=(1, 2, 3), keepdim=True) / math.sqrt(slope[0].numel())
-    slope = (slope * (state.free / scale.clamp_min_(1e-30))).nan_to_num_(0, 0, 0)
+    slope = slope.contiguous().mul_(state.free / scale.clamp_min_(1e-30))
+    if not scale.isfinite().all():
+        slope = slope.nan_to_num_(0, 0, 0)
     state.direction.lerp_(slope, state.drag)
     state.square.lerp_(slope.square_(), SQUARE_RATE)
     step = state.step * pace
-    unit = state.square.sqrt().mul_(state.flat / step).add_((1 + FLOOR - state.flat) / step)
+    unit = torch.sqrt(state.square, out=slope).mul_(state.flat / step).add_((1 + FLOOR - state.flat) / step)
     state.x.addcdiv_(state.direction, unit)
     torch.minimum(shrink(state.x, step * state.lam), state.ceiling, out=state.x)
     state.lam.mul_(torch.where(lit(state.x) > pool, LAMBDA_RATE, 1 / LAMBDA_RATE).view_as(state.lam))

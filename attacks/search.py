@@ -58,9 +58,12 @@ class Best:
             confirmed = reached(logits[promising], likely, targets[promising], self.threat)
             rank[promising[confirmed]] = math.inf
         better = (rank > before).nonzero().squeeze(1)  # NaN is never better
-        changed = rows.index_select(0, better)
-        self.rank.index_copy_(0, changed, rank.index_select(0, better))
-        self.images.index_copy_(0, changed, images.index_select(0, better))
+        if len(better) < len(rows):
+            new_rows, new_rank, new_images = (t.index_select(0, better) for t in (rows, rank, images))
+        else:
+            new_rows, new_rank, new_images = rows, rank, images
+        self.rank.index_copy_(0, new_rows, new_rank)
+        self.images.index_copy_(0, new_rows, new_images)
         return (rank < math.inf) & (before < math.inf)
 
 

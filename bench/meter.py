@@ -28,6 +28,7 @@ class Meter:
         self.allowance = allowance
         self.forward_passes = 0
         self.backward_passes = 0
+        self._non_finite = torch.zeros((), dtype=torch.long, device=self.device)
         self.fake_classes = (
             count_outputs(network, torch.zeros(1, *spec.shape, device=self.device), spec) - spec.real_classes
         )
@@ -36,10 +37,16 @@ class Meter:
     def passes(self) -> int:
         return self.forward_passes + self.backward_passes
 
+    @property
+    def non_finite(self) -> int:
+        """Images whose logits were NaN or infinite."""
+        return int(self._non_finite)
+
     def __call__(self, images: Tensor) -> Tensor:
         self.forward_passes += len(images)
         self._check()
         logits = self.network(images)
+        self._non_finite += (~torch.isfinite(logits.detach())).any(dim=1).sum()  # a tensor: waits for no GPU
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
         return logits

@@ -109,7 +109,7 @@ def fooled_from(session: Session) -> int | None:
     """Fewest lit pixels with which anything reached p on the final network, whatever the judge says."""
     pixels = [
         int(found.pixels[confident].min())
-        for found in (session.gallery.images("final", name) for name in session.settings.attacks)
+        for found in session.gallery.finite_images("final").values()
         if (confident := found.is_(*CONFIDENT)).any()
     ]
     return min(pixels, default=None)
@@ -180,8 +180,7 @@ def _sheets(session: Session) -> list[Sheet]:
     """What each attack drew, on the control and on the final network; there, what counts most comes first."""
     sheets = []
     for place, title in (("control", "undefended control"), ("final", "final network")):
-        for name in session.settings.attacks:
-            found = session.gallery.images(place, name)
+        for name, found in session.gallery.finite_images(place).items():
             shown = _most_telling(found) if place == "final" else found
             slug = re.sub(r"[^\w]+", "_", name)
             sheets.append(_sheet(session, f"{place}-{slug}", f"{name} on the {title}", shown[slice(0, SHEET_IMAGES)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,7 @@ from bench.harness.registry import REFERENCE_ATTACK, import_path
 from bench.harness.select import fooling_half
 from bench.harness.settings import digest
 from bench.seeds import derive
-from bench.types import Attack, Outcome, ThreatModel
+from bench.types import Attack, NonFiniteError, Outcome, ThreatModel
 from bench.verify import Verified
 
 if TYPE_CHECKING:
@@ -31,17 +32,41 @@ class Gallery:
 
     def __init__(self, session: Session):
         self.session = session
-        self._made: dict[tuple[str, str], Verified] = {}
+        self._non_finite: dict[tuple[str, str], int] = {}
+        self._made: dict[tuple[str, str], Verified | NonFiniteError] = {}
 
     def images(self, place: str, attack: str) -> Verified:
-        """All images of an attack at a place; past networks share the budget's images among them."""
+        """All images of an attack at a place; past networks share the budget's images among them.
+
+        Raises:
+            NonFiniteError: the network or the attack produced NaN; raised again when asked again.
+        """
         if (place, attack) not in self._made:
             session = self.session
             n = session.settings.plan.images
             if place.startswith("round-"):
                 n = max(session.spec.real_classes, -(-n // len(session.rounds_before_selected())))
-            self._made[place, attack] = self._stored(place, attack, n, session.k)
-        return self._made[place, attack]
+            try:
+                self._made[place, attack] = self._stored(place, attack, n, session.k)
+            except NonFiniteError as error:
+                self._made[place, attack] = error
+        made = self._made[place, attack]
+        if isinstance(made, NonFiniteError):
+            raise made
+        return made
+
+    def non_finite(self, place: str, attack: str) -> int:
+        """Images whose logits were not finite while the attack looked at them."""
+        self.images(place, attack)
+        return self._non_finite[place, attack]
+
+    def finite_images(self, place: str) -> dict[str, Verified]:
+        """The images of every attack at a place, without those that came to NaN."""
+        found = {}
+        for name in self.session.settings.attacks:
+            with suppress(NonFiniteError):
+                found[name] = self.images(place, name)
+        return found
 
     def verdict_part(self, place: str, attack: str) -> Verified:
         """The fooling images that played no part in model selection."""
@@ -66,7 +91,7 @@ class Gallery:
             if not session.store.has(name):
                 self._make(name, place, attack, n, k)
             stored = session.store.load_tensors(name)
-        stored.pop("passes")
+        self._non_finite[place, attack] = int(stored.pop("counts")[2])
         return Verified(**stored)
 
     def _make(self, name: str, place: str, attack: str, n: int, k: int) -> None:
@@ -84,8 +109,8 @@ class Gallery:
             judge=session.lab.measuring_judge,
             seed=derive(session.settings.seed, "generate", place, attack, k),
         )
-        passes = torch.tensor([made.forward_passes, made.backward_passes])
-        session.store.save_tensors(name, {**vars(made.verified), "passes": passes})
+        counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
+        session.store.save_tensors(name, {**vars(made.verified), "counts": counts})
         session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
     def _attack(self, name: str) -> Attack:

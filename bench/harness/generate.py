@@ -27,11 +27,18 @@ MOST = 0.95  # the operating point: the probability that this share of right rea
 
 @dataclass(frozen=True)
 class Generated:
-    """An attack's verified images and what they cost, in image passes."""
+    """An attack's verified images and what they cost.
+
+    Args:
+        verified: the best image for each target.
+        forward_passes, backward_passes: image passes.
+        non_finite: images whose logits were NaN or infinite while the attack looked.
+    """
 
     verified: Verified
     forward_passes: int
     backward_passes: int
+    non_finite: int
 
 
 def generate(
@@ -59,7 +66,7 @@ def generate(
     """
     best: Verified | None = None
     standing = torch.arange(len(targets))
-    forward = backward = 0
+    forward = backward = broken = 0
     for restart in range(budget.restarts):
         if not len(standing):
             break
@@ -72,12 +79,14 @@ def generate(
             budget=share,
             generator=generator(seed, "restart", restart),
         )
-        forward, backward = forward + meter.forward_passes, backward + meter.backward_passes
+        forward += meter.forward_passes
+        backward += meter.backward_passes
+        broken += meter.non_finite
         found = verify(network, spec, images, targets[standing], threat, judge)
         best = found if best is None else _better(best, found, standing)
         standing = torch.nonzero(~best.is_(Outcome.FOOLING)).flatten()
     assert best is not None
-    return Generated(best, forward, backward)
+    return Generated(best, forward, backward, broken)
 
 
 def _better(best: Verified, found: Verified, standing: Tensor) -> Verified:

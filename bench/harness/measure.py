@@ -40,13 +40,14 @@ def measure(session: Session, criterion: int) -> Measurement:
 
 def sparse(session: Session) -> Measurement:
     """0: the attack reaches its targets on the undefended control."""
-    parts, figures = {}, {}
+    parts = {}
     for name in session.settings.attacks:
         found = session.gallery.images("control", name)
         total, per_class = _counted(session, found, found.is_(*REACHED))
         healthy = ratio(total.successes, total.n).lower >= HEALTHY
         parts[name] = AttackCounts(total=total, per_class=per_class, healthy=healthy, required=name in REQUIRED_ATTACKS)
-    return Measurement(id=0, per_attack=parts, per_class=_summed(parts.values()), figures=figures)
+    findings = tuple(_not_finite(session, "control"))
+    return Measurement(id=0, per_attack=parts, per_class=_summed(parts.values()), findings=findings)
 
 
 def ood(session: Session) -> Measurement:
@@ -269,11 +270,19 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
             sentence = f"{name} does not reach 95% of its targets on the undefended control at this budget."
             yield Finding(cause=Cause.ATTACK_UNHEALTHY, sentence=sentence)
     yield from session.measurement(1).findings
+    yield from _not_finite(session, "final")
     if not session.settings.plan.certifies:
         sentence = f"Budget {session.settings.budget} measures {n} targets, too few to certify."
         yield Finding(cause=Cause.BUDGET_TOO_SMALL, sentence=sentence)
     if min(session.threat_of(session.final).p) == 0:
         yield Finding(cause=Cause.NEVER_CONFIDENT, sentence="The network gets no real validation image right.")
+
+
+def _not_finite(session: Session, place: str) -> Iterable[Finding]:
+    for name in session.settings.attacks:
+        if count := session.gallery.non_finite(place, name):
+            sentence = f"{name} met {count} images whose logits are NaN or infinite, and could not see past them."
+            yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
 
 
 def _operating(session: Session) -> dict[str, float]:

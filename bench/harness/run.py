@@ -15,6 +15,8 @@ from bench.harness.preflight import preflight
 from bench.harness.progress import Progress
 from bench.harness.session import Session
 from bench.record import Certificate, VerdictName
+from bench.store import StoreError
+from bench.types import NonFiniteError
 
 NARROWING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # pytest's options that leave tests out
 
@@ -64,7 +66,12 @@ class Run:
                 self.problem = f"partial: {len(self.decided)} of 11, nothing certified"
                 return
             words = ["pytest", *self.config.invocation_params.args]
-            self.certificate = certify(self.session, shlex.join(map(str, words)))
+            try:
+                self.certificate = certify(self.session, shlex.join(map(str, words)))
+            except (NonFiniteError, StoreError) as error:
+                self.problem = f"nothing certified: {error}"
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                return
             self.written.append(self.session.store.path("certificate.json"))
             self.written.append(self._render())
         scope = scope_of(self.session)

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,7 +114,8 @@ class Session:
             BadInputError: it can't be written, or was made with other settings.
         """
         settings = self.settings
-        words = (settings.dataset, settings.subject, settings.seed, digest(self.config)[:10])
+        kind, _, rest = settings.dataset.partition(":")
+        words = (f"{kind}_{Path(rest).name}", settings.subject, settings.seed, digest(self.config)[:10])
         name = "-".join(re.sub(r"[^\w.]+", "_", str(word)).strip("_")[-40:] for word in words)
         store = Store(settings.run_dir or settings.run_root / name)
         if not store.has("config.json"):

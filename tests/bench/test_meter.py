@@ -37,6 +37,19 @@ def test_the_pass_beyond_the_allowance_raises():
         meter(torch.rand(1, 1, 2, 2))
 
 
+def test_images_that_come_to_nan_are_counted():
+    class BreaksWhenBright(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :2] / (images.flatten(1).amax(1, keepdim=True) < 0.5)
+
+    meter = Meter(BreaksWhenBright(), SPEC)
+    images = torch.full((5, 1, 2, 2), 0.25)
+    images[3:] = 1
+    meter(images)
+    meter(images[:2])
+    assert meter.non_finite == 2
+
+
 def test_networks_of_the_wrong_shape_are_refused():
     images = torch.zeros(3, 1, 2, 2)
     with pytest.raises(BadInputError, match=r"\(3, 1\)"):

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 from runs import SMALL, figures, run, start
+from safetensors.torch import load_file, save_file
 
 from bench.record import Certificate, read_certificate
 
@@ -26,6 +29,33 @@ def everything_lit(classifier, targets, *, threat, budget, generator, start=None
 @attack_fixture
 def own_fixture():
     return everything_lit
+"""
+
+
+OWN_NETWORKS = '''
+import torch
+from torch import nn
+
+class BreaksWhenSparse(nn.Sequential):
+    """NaN for every image with at most 14 lit pixels; a digit has 16."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        sparse = (images != 0).any(1).flatten(1).sum(1, keepdim=True) <= 14
+        return torch.where(sparse & (images.sum((1, 2, 3)) > 0)[:, None], torch.full_like(logits, float("nan")), logits)
+
+def network(spec, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(spec.pixels * spec.shape[0], 64), nn.ReLU(), nn.Linear(64, outputs))
+
+def breaks(spec, outputs):
+    return BreaksWhenSparse(nn.Flatten(), nn.Linear(spec.pixels * spec.shape[0], outputs))
+'''
+OWN_DEFENSE = """
+from bench.seeds import derive
+from bench.task import Round
+
+def untrained(task, recorder):
+    yield Round(0, task.new_network(task.spec.real_classes, derive(task.seed, "own")))
 """
 
 
@@ -213,3 +243,64 @@ def test_attacks_from_outside_the_clone_are_in_the_ids_the_certificate_and_the_p
         "lacks the required attack masked" in certificate.criteria[8].reason
         or certificate.criteria[8].verdict == "fail"
     )
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_checkpoint_is_certified_at_scope_model_without_training(whole, tmp_path, suffix):
+    weights = load_file(whole.folder / "rounds/002/network.safetensors")
+    path = tmp_path / f"net{suffix}"
+    save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
+    done = finished(tmp_path / "runs", f"--checkpoint={path}", "--scope=model", "--attack=l1_sparse")
+    certificate = done.certificate
+    assert (certificate.scope, certificate.checkpoint) == ("model", path.name)
+    assert [c.verdict for c in certificate.criteria[2:6]] == ["not_applicable"] * 4
+    assert not list(done.folder.rglob("rounds/*"))
+    assert certificate.rounds == ()
+
+
+def test_ones_own_network_and_defense(tmp_path):
+    (tmp_path / "own_networks.py").write_text(OWN_NETWORKS)
+    (tmp_path / "own_defense.py").write_text(OWN_DEFENSE)
+    done = finished(
+        tmp_path / "runs",
+        *("--network=own_networks:network", "--defense=own_defense:untrained", "--attack=l1_sparse"),
+        cwd=tmp_path,
+        path=tmp_path,
+    )
+    assert done.certificate.defense == "own_defense:untrained"
+    assert done.certificate.criteria[10].verdict == "fail"  # it was never trained
+
+
+def test_nan_that_appears_late_makes_what_it_touches_inconclusive(tmp_path):
+    (tmp_path / "own_networks.py").write_text(OWN_NETWORKS)
+    done = finished(
+        tmp_path / "runs",
+        *("--network=own_networks:breaks", "--defense=undefended", "--attack=l1_sparse", "--pixels=14"),
+        cwd=tmp_path,
+        path=tmp_path,
+    )
+    assert done.status == 1
+    assert "Traceback" not in done.output
+    certificate = done.certificate
+    assert certificate.criteria[8].verdict == "inconclusive"
+    assert "NaN or infinite" in certificate.criteria[8].reason
+    assert certificate.criteria[10].verdict != "inconclusive"
+
+
+def test_a_folder_of_colour_images_is_certified_too(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(60):
+            values = torch.rand(9, 7, 3, generator=draw) * 80 + 150 * label
+            Image.fromarray(values.byte().numpy()).save(tmp_path / "own" / name / f"{index}.png")
+    status, output = run(
+        f"--run-root={tmp_path / 'runs'}",
+        *(f"--dataset=folder:{tmp_path / 'own'}", "--budget=quick", "--max-rounds=1", "--attack=l1_sparse"),
+    )
+    (folder,) = tmp_path.glob("runs/folder*")
+    certificate = read_certificate(folder / "certificate.json")
+    assert status == 1, output
+    assert certificate.image_shape == (3, 9, 7)
+    assert certificate.class_names == ("dark", "light")
+    assert certificate.threat.k == int(0.38 * 63)
