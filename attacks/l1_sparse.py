@@ -107,7 +107,7 @@ class Climber(NamedTuple):
         free = torch.ones_like(step) if free is None else free
         low, high = CEILING
         ceiling = low + (high - low) * uniform((1, 1, *x.shape[2:]), generator, x.device)
-        return cls(ceiling, rows, x * free, torch.zeros_like(x), torch.zeros_like(x), step, drag, lam, flat, free)
+        return cls(ceiling, rows, x.mul_(free), torch.zeros_like(x), torch.zeros_like(x), step, drag, lam, flat, free)
 
     def only(self, which: Tensor) -> Climber:
         return Climber(self.ceiling, *(field.index_select(0, which) for field in self[1:]))
