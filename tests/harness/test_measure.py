@@ -1,0 +1,154 @@
+"""The measurements on a stand-in session whose images and networks are known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from bench.harness import measure as module
+from bench.harness.history import Past
+from bench.harness.measure import final_network, just_trained, measure, other_process
+from bench.harness.settings import BUDGETS
+from bench.health import Cause, Finding
+from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.verdict.criteria import REQUIRED_ATTACKS
+from bench.verdict.measurement import Measurement
+from bench.verify import OUTCOMES, Verified
+
+SPEC = ImageSpec((1, 1, 1), 4, ("a", "b"))
+FOOLING, UNCONFIDENT = OUTCOMES.index(Outcome.FOOLING), OUTCOMES.index(Outcome.UNCONFIDENT)
+
+
+def images(outcomes, value=0.0):
+    n = len(outcomes)
+    return Verified(
+        torch.full((n, 1, 1, 1), value),
+        torch.arange(n) % 2,
+        torch.ones(n),
+        torch.ones(n),
+        torch.ones(n).double(),
+        torch.tensor(outcomes),
+    )
+
+
+class Fake(nn.Module):
+    """Detects everything: always the fake class."""
+
+    def forward(self, batch):
+        return torch.tensor([0.0, 0.0, 9.0]).repeat(len(batch), 1)
+
+
+class Gallery:
+    def __init__(self, found, non_finite=0):
+        self.found = found
+        self.broken = non_finite
+
+    def images(self, place, attack):
+        return self.found[place, attack]
+
+    verdict_part = images
+
+    def non_finite(self, place, attack):
+        return self.broken
+
+
+def session(found, healthy=True, attacks=REQUIRED_ATTACKS, findings=(), budget="standard", non_finite=0, rounds=()):
+    return SimpleNamespace(
+        settings=SimpleNamespace(
+            attacks=attacks, plan=BUDGETS[budget], budget=budget, replay_sample=None, seed=0, subject="x"
+        ),
+        gallery=Gallery(found, non_finite),
+        healthy=lambda: dict.fromkeys(attacks, healthy),
+        measurement=lambda criterion: Measurement(id=criterion, findings=findings),
+        threat_of=lambda network: ThreatModel((0.9, 0.9), 1),
+        final=Fake(),
+        spec=SPEC,
+        has_history=True,
+        processes=("l1_sparse",),
+        rounds_before_selected=lambda: list(rounds),
+        rounds_with_images=lambda: list(rounds),
+        thresholds=SimpleNamespace(rates=dict.fromkeys(range(9), 0.95)),
+    )
+
+
+def final(outcomes_of, **more):
+    found = {("final", name): images(outcomes) for name, outcomes in outcomes_of.items()}
+    return final_network(session(found, attacks=tuple(outcomes_of), **more))
+
+
+SILENT = dict.fromkeys(REQUIRED_ATTACKS, [UNCONFIDENT] * 4)
+
+
+def test_criterion_8_takes_the_worst_case_target_by_target():
+    found = SILENT | {
+        "masked": [FOOLING, UNCONFIDENT, UNCONFIDENT, UNCONFIDENT],
+        "l1_sparse": [UNCONFIDENT, FOOLING, UNCONFIDENT, UNCONFIDENT],
+    }
+    measured = final(found)
+    assert (measured.total.successes, measured.total.n) == (2, 4)
+    assert measured.per_attack["masked"].total.successes == 1
+    assert measured.per_class["b"].successes == 1
+
+
+def test_silence_of_healthy_attacks_is_evidence():
+    assert final(SILENT).findings == ()
+
+
+def causes(measured):
+    return {finding.cause for finding in measured.findings}
+
+
+def test_what_takes_the_evidence_away_is_named():
+    unsound = Finding(cause=Cause.JUDGE_UNSOUND, sentence="The judge fails a control.")
+    assert causes(final(SILENT, findings=(unsound,))) == {Cause.JUDGE_UNSOUND}
+    assert causes(final(SILENT, healthy=False)) == {Cause.ATTACK_UNHEALTHY}
+    assert causes(final({"l1_sparse": [UNCONFIDENT] * 4})) == {Cause.ATTACK_MISSING}
+    assert causes(final(SILENT, budget="quick")) == {Cause.BUDGET_TOO_SMALL}
+    assert causes(final(SILENT, non_finite=3)) == {Cause.NOT_FINITE}
+
+
+def test_a_network_that_is_never_right_proves_nothing_by_being_unsure():
+    asked = session({("final", name): images([UNCONFIDENT] * 4) for name in REQUIRED_ATTACKS})
+    asked.threat_of = lambda network: ThreatModel((0.0, 0.9), 1)
+    assert causes(final_network(asked)) == {Cause.NEVER_CONFIDENT}
+
+
+def test_figures_that_are_not_finite_make_a_criterion_inconclusive(monkeypatch):
+    def breaks(session):
+        raise NonFiniteError("logits are not finite")
+
+    monkeypatch.setattr(module, "MEASURES", (breaks,))
+    measured = measure(None, 0)
+    assert causes(measured) == {Cause.NOT_FINITE}
+    assert measured.total.n == 0
+
+
+def past(index, fooling):
+    part = images([FOOLING] * fooling)
+    return Past(index, Fake(), SimpleNamespace(fooling_taught=part, heldout=part))
+
+
+def test_the_newest_images_are_pooled_back_until_they_can_prove_the_threshold():
+    measured = just_trained(session({}, rounds=[past(1, 100), past(2, 50), past(3, 0), past(4, 20)]))
+    assert measured.total.n == 70  # 20 + 0 + 50: at least the 59 that can prove 95%
+    assert measured.figures["nothing_found"] == 1
+
+
+def test_attacks_that_training_used_do_not_count_for_criterion_7():
+    places = ["network-b", "round-000"]
+    found = {(place, name): images([FOOLING] * 4) for place in places for name in REQUIRED_ATTACKS}
+    measured = other_process(session(found, rounds=[Past(0, Fake(), None)]))
+    assert measured.per_attack["l1_sparse"].not_applicable
+    assert measured.per_attack["masked"].total.n == 8  # on B and on the past network
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_an_unhealthy_extra_attack_is_not_required_by_criterion_7(healthy):
+    attacks = (*REQUIRED_ATTACKS, "own")
+    found = {("network-b", name): images([FOOLING] * 4) for name in attacks}
+    measured = other_process(session(found, attacks=attacks, healthy=healthy))
+    assert measured.per_attack["own"].required is healthy
+    assert measured.per_attack["masked"].required
