@@ -41,7 +41,8 @@ class Run:
     def start(self) -> None:
         """Preflight; in the one process that controls the run, also take its folder."""
         torch.set_num_threads(self.settings.threads)
-        torch.use_deterministic_algorithms(True)
+        if self.settings.device != "cpu":  # there it imports a compiler, for operations that are deterministic anyway
+            torch.use_deterministic_algorithms(True)
         preflight(self.session)
         if not self.is_worker:
             self._held.enter_context(self.session.store.hold())

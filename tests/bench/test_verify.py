@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel, lit_pixels
 from bench.verify import OUTCOMES, reached, verify
 
 SPEC = ImageSpec((1, 2, 2), 4, ("a", "b"))
@@ -59,6 +59,13 @@ def test_images_are_clipped_and_rounded_before_anything_is_asked():
     )
     assert found.images.flatten().tolist() == [1, 0, 0, 1]
     assert int(found.pixels[0]) == 2
+
+
+def test_a_pixel_counts_once_over_its_channels():
+    images = torch.zeros(2, 3, 2, 2)
+    images[0, :, 0, 0] = 1
+    images[1, 0, 0, 0] = images[1, 1, 1, 1] = 1
+    assert lit_pixels(images).tolist() == [1, 2]
 
 
 def test_p_is_looked_up_for_each_target():

@@ -106,6 +106,14 @@ def test_a_class_the_network_is_less_sure_of_has_a_lower_point():
     assert b == pytest.approx(torch.tensor([0, 1.8]).softmax(0)[1].item())
 
 
+def test_a_class_that_is_surer_than_the_rest_has_the_overall_point():
+    sure = torch.tensor([1.0, 0.0]).repeat(30, 1)
+    faint = torch.tensor([0.0, 0.2]).repeat(200, 1)
+    real = Split(torch.cat([sure, faint]).view(-1, 1, 1, 2), torch.tensor([0] * 30 + [1] * 200))
+    a, b = operating_point(Sum(), real, 2, nominal=0.9)
+    assert a == b < 0.9
+
+
 def test_a_network_that_is_never_right_is_never_sure():
     real = Split(torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([1]))
     assert operating_point(Sum(), real, 2, nominal=0.9) == (0.0, 0.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from runs import SMALL, figures, run, start
+from runs import ROOT, SMALL, figures, run, start
 from safetensors.torch import load_file, save_file
 
 from bench.record import Certificate, read_certificate
@@ -189,7 +189,12 @@ def test_a_second_run_measures_nothing_again(whole):
 
 @pytest.mark.parametrize(
     ("arguments", "count"),
-    [(["-k", "sparse"], 1), (["-x"], None), (["--collect-only"], None)],
+    [
+        (["-k", "sparse"], 1),
+        (["-x"], None),
+        ([f"--ignore={ROOT / 'suites' / 'test_10_real_test.py'}"], 10),
+        (["--collect-only"], None),
+    ],
 )
 def test_a_partial_run_certifies_nothing(whole, tmp_path, arguments, count):
     partial = finished(tmp_path, "--defense=undefended", "--attack=l1_sparse", *arguments)

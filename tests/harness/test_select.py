@@ -7,7 +7,7 @@ from bench.types import Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified
 
 
-def images(n, outcome=Outcome.FOOLING, classes=5):
+def images(n, outcome=Outcome.FOOLING, classes=4):
     return Verified(
         torch.arange(n).float().view(n, 1, 1, 1),
         torch.arange(n) % classes,
@@ -33,17 +33,17 @@ def test_of_equal_scores_the_latest_round_wins():
 
 
 def test_both_halves_hold_every_class_and_share_nothing():
-    half = selecting_half(20, 5)
-    targets = torch.arange(20) % 5
+    half = selecting_half(16, 4)
+    targets = torch.arange(16) % 4
     assert sorted(targets[half].tolist()) == sorted(targets[~half].tolist())
-    found = images(20)
-    one = fooling_half(found, 5, selecting=True).images.flatten().tolist()
-    two = fooling_half(found, 5, selecting=False).images.flatten().tolist()
-    assert sorted(one + two) == list(range(20))
+    found = images(16)
+    one = fooling_half(found, 4, selecting=True).images.flatten().tolist()
+    two = fooling_half(found, 4, selecting=False).images.flatten().tolist()
+    assert sorted(one + two) == list(range(16))
 
 
 def test_only_fooling_images_select():
-    assert len(fooling_half(images(20, Outcome.IN_DISTRIBUTION), 5, selecting=True).targets) == 0
+    assert len(fooling_half(images(16, Outcome.IN_DISTRIBUTION), 4, selecting=True).targets) == 0
 
 
 class Says(nn.Module):
