@@ -181,6 +181,8 @@ def _sheets(session: Session) -> list[Sheet]:
     sheets = []
     for place, title in (("control", "undefended control"), ("final", "final network")):
         for name, found in session.gallery.finite_images(place).items():
+            if not len(found.targets):  # in the cascade: nothing was left standing
+                continue
             shown = _most_telling(found) if place == "final" else found
             slug = re.sub(r"[^\w]+", "_", name)
             sheets.append(_sheet(session, f"{place}-{slug}", f"{name} on the {title}", shown[slice(0, SHEET_IMAGES)]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,16 +29,37 @@ SWEEP = (5, 10, 20)  # then doubled up to k: where the judge is tested on what f
 SWEEP_IMAGES = 100
 
 
+@dataclass(frozen=True)
+class Made:
+    """What one attack made at one place.
+
+    Args:
+        targets: [n] which of the place's targets it was asked for.
+        verified: its images for them.
+        passes: image passes it took.
+        non_finite: images whose logits were not finite while it looked at them.
+    """
+
+    targets: Tensor
+    verified: Verified
+    passes: int
+    non_finite: int
+
+
 class Gallery:
-    """Images by place ("control", "network-b", "final", "round-NNN") and attack, with the measuring budget."""
+    """Images by place and attack, with the measuring budget.
+
+    Places are "control", "network-b", "round-NNN" and "final"; "final-real" is the final network with its fake
+    classes cut off.
+    """
 
     def __init__(self, session: Session):
         self.session = session
-        self._non_finite: dict[tuple[str, str], int] = {}
-        self._made: dict[tuple[str, str], Verified | NonFiniteError] = {}
+        self._made: dict[tuple[str, str], Made | NonFiniteError] = {}
+        self._cascade: dict[str, Made] = {}
 
-    def images(self, place: str, attack: str) -> Verified:
-        """All images of an attack at a place; past networks share the budget's images among them.
+    def made(self, place: str, attack: str) -> Made:
+        """All that an attack made at a place; past networks share the budget's images among them.
 
         Raises:
             NonFiniteError: the network or the attack produced NaN; raised again when asked again.
@@ -50,18 +73,46 @@ class Gallery:
                 self._made[place, attack] = self._stored(place, attack, n, session.k)
             except NonFiniteError as error:
                 self._made[place, attack] = error
-        made = self._made[place, attack]
-        if isinstance(made, NonFiniteError):
-            raise made
-        return made
+        found = self._made[place, attack]
+        if isinstance(found, NonFiniteError):
+            raise found
+        return found
 
-    def non_finite(self, place: str, attack: str) -> int:
-        """Images whose logits were not finite while the attack looked at them."""
-        self.images(place, attack)
-        return self._non_finite[place, attack]
+    def images(self, place: str, attack: str) -> Verified:
+        """The images of `made`."""
+        return self.made(place, attack).verified
+
+    def cascade(self) -> dict[str, Made]:
+        """Criterion 8: the cheapest attack first, each on the targets that still stand -> in that order.
+
+        Raises:
+            NonFiniteError: the network or an attack produced NaN.
+        """
+        if not self._cascade:
+            session = self.session
+            n = len(balanced_targets(session.spec.real_classes, session.settings.plan.images))
+            standing = torch.arange(n)
+            for name in sorted(session.settings.attacks, key=lambda name: (self.price(name), name)):
+                made = self._stored("final", name, n, session.k, standing)
+                self._cascade[name] = made
+                standing = standing[~made.verified.is_(Outcome.FOOLING)]
+        return self._cascade
+
+    def price(self, attack: str) -> float:
+        """Passes that one confident, sparse image of the undefended control costs; infinite where there is none."""
+        with suppress(NonFiniteError):
+            made = self.made("control", attack)
+            reached = int(made.verified.is_(*REACHED).sum())
+            return made.passes / reached if reached else math.inf
+        return math.inf
 
     def finite_images(self, place: str) -> dict[str, Verified]:
-        """The images of every attack at a place, without those that came to NaN."""
+        """The images of every attack at a place, without those that came to NaN; at "final", the cascade's."""
+        if place == "final":
+            try:
+                return {name: made.verified for name, made in self.cascade().items()}
+            except NonFiniteError:
+                return {name: made.verified for name, made in self._cascade.items()}
         found = {}
         for name in self.session.settings.attacks:
             with suppress(NonFiniteError):
@@ -81,36 +132,38 @@ class Gallery:
         attack = REFERENCE_PROCESS if REFERENCE_PROCESS in selected else selected[0]
         most = self.session.k
         steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
-        made = {k: self._stored("control", attack, SWEEP_IMAGES, k) for k in steps}
+        made = {k: self._stored("control", attack, SWEEP_IMAGES, k).verified for k in steps}
         return {k: found.images[found.is_(*REACHED)] for k, found in made.items()}
 
-    def _stored(self, place: str, attack: str, n: int, k: int) -> Verified:
+    def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None) -> Made:
         session = self.session
         name = f"generated/{place}/{_file_name(attack)}-{n}x{k}.safetensors"
         with session.store.working():
             if not session.store.has(name):
-                self._make(name, place, attack, n, k)
+                targets = balanced_targets(session.spec.real_classes, n)
+                which = torch.arange(len(targets)) if which is None else which
+                self._make(name, place, attack, targets, which, k)
             stored = session.store.load_tensors(name)
-        self._non_finite[place, attack] = int(stored.pop("counts")[2])
-        return Verified(**stored)
+        forward, backward, non_finite = stored.pop("counts").tolist()
+        return Made(stored.pop("which"), Verified(**stored), forward + backward, non_finite)
 
-    def _make(self, name: str, place: str, attack: str, n: int, k: int) -> None:
+    def _make(self, name: str, place: str, attack: str, targets: Tensor, which: Tensor, k: int) -> None:
         session = self.session
         network = session.network_at(place)  # first: training it is no part of this step
-        session.say(f"{attack} on {place.replace('-', ' ')}")
+        session.say(f"{attack} on {place.replace('-', ' ')}: {len(which)} targets")
         started = time.monotonic()
         made = generate(
             self._attack(attack),
             network,
             session.spec,
-            balanced_targets(session.spec.real_classes, n),
+            targets[which],
             threat=ThreatModel(session.threat_of(network).p, k),
             budget=session.settings.plan.attack,
             judge=session.lab.measuring_judge,
             seed=derive(session.settings.seed, "generate", place, attack, k),
         )
         counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
-        session.store.save_tensors(name, {**vars(made.verified), "counts": counts})
+        session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
         session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
     def _attack(self, name: str) -> Attack:

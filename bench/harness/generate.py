@@ -64,7 +64,7 @@ def generate(
         BudgetExceededError: the attack took more passes than its share.
         NonFiniteError: the network or the attack produced NaN.
     """
-    best: Verified | None = None
+    best = nothing(spec)
     standing = torch.arange(len(targets))
     forward = backward = broken = 0
     for restart in range(budget.restarts):
@@ -83,10 +83,15 @@ def generate(
         backward += meter.backward_passes
         broken += meter.non_finite
         found = verify(network, spec, images, targets[standing], threat, judge)
-        best = found if best is None else _better(best, found, standing)
+        best = _better(best, found, standing) if restart else found
         standing = torch.nonzero(~best.is_(Outcome.FOOLING)).flatten()
-    assert best is not None
     return Generated(best, forward, backward, broken)
+
+
+def nothing(spec: ImageSpec) -> Verified:
+    """No images at all, verified."""
+    none, whole = torch.zeros(0), torch.zeros(0, dtype=torch.long)
+    return Verified(torch.zeros(0, *spec.shape), whole, none, whole, none.double(), whole)
 
 
 def _better(best: Verified, found: Verified, standing: Tensor) -> Verified:

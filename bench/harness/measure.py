@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bench.harness.detection import by_class, detection_counts, real_counts
-from bench.harness.gallery import REACHED
+from bench.harness.gallery import REACHED, REFERENCE_PROCESS, Made
+from bench.harness.generate import balanced_targets
 from bench.harness.recorder import pooled
 from bench.harness.select import fooling_half
 from bench.health import Cause, Finding
@@ -46,7 +47,7 @@ def sparse(session: Session) -> Measurement:
         total, per_class = _counted(session, found, found.is_(*REACHED))
         healthy = ratio(total.successes, total.n).lower >= HEALTHY
         parts[name] = AttackCounts(total=total, per_class=per_class, healthy=healthy, required=name in REQUIRED_ATTACKS)
-    findings = tuple(_not_finite(session, "control"))
+    findings = tuple(_not_finite({name: session.gallery.made("control", name) for name in session.settings.attacks}))
     return Measurement(id=0, per_attack=parts, per_class=_summed(parts.values()), findings=findings)
 
 
@@ -133,33 +134,56 @@ def other_process(session: Session) -> Measurement:
 
 
 def final_network(session: Session) -> Measurement:
-    """8: the worst case over attacks, target by target, on the final network."""
+    """8: the worst case over attacks, target by target, on the final network.
+
+    The attacks run as a cascade: a target that one has fooled is not asked of the next, dearer one.
+    """
     healthy = session.healthy()
-    parts, found = {}, {}
-    for name in session.settings.attacks:
-        found[name] = session.gallery.images("final", name)
-        total, per_class = _counted(session, found[name], found[name].is_(Outcome.FOOLING))
+    parts: dict[str, AttackCounts] = {}
+    targets = balanced_targets(session.spec.real_classes, session.settings.plan.images)
+    worst = {name: torch.zeros(len(targets), dtype=torch.bool) for name in ("fooled", "borderline", "reached")}
+    probability = torch.zeros(len(targets))
+    for name, made in session.gallery.cascade().items():
+        found = made.verified
+        fooling = found.is_(Outcome.FOOLING)
+        worst["fooled"][made.targets] |= fooling
+        worst["borderline"][made.targets] |= found.is_(Outcome.FOOLING, Outcome.BORDERLINE)
+        worst["reached"][made.targets] |= found.is_(*REACHED)
+        probability[made.targets] = torch.maximum(probability[made.targets], found.probability)
+        total, per_class = _counted(session, found, fooling)
+        nothing = None if len(made.targets) else "No target still stood: cheaper attacks had fooled them all."
         parts[name] = AttackCounts(
-            total=total, per_class=per_class, healthy=healthy[name], required=name in REQUIRED_ATTACKS
+            total=total,
+            per_class=per_class,
+            healthy=healthy[name],
+            required=name in REQUIRED_ATTACKS,
+            not_applicable=nothing,
         )
-    anywhere = next(iter(found.values()))
-    fooled = torch.stack([f.is_(Outcome.FOOLING) for f in found.values()]).any(dim=0)
-    reached = torch.stack([f.is_(*REACHED) for f in found.values()]).any(dim=0)
-    borderline = torch.stack([f.is_(Outcome.FOOLING, Outcome.BORDERLINE) for f in found.values()]).any(dim=0)
     columns = {
-        "probability": torch.stack([f.probability for f in found.values()]).amax(dim=0),
-        "reached": reached.float(),
-        "borderline_or_fooling": borderline.float(),
+        "probability": probability,
+        "reached": worst["reached"].float(),
+        "borderline_or_fooling": worst["borderline"].float(),
     }
-    total, per_class = by_class(fooled, anywhere.targets, session.spec.class_names, columns)
+    total, per_class = by_class(worst["fooled"], targets, session.spec.class_names, columns)
     return Measurement(
         id=8,
         total=total,
         per_class=per_class,
         per_attack=parts,
         findings=tuple(_ensemble_findings(session, healthy, total.n)),
-        figures=total.means | _operating(session),
+        figures=total.means | _operating(session) | _real_classes_alone(session),
     )
+
+
+def _real_classes_alone(session: Session) -> dict[str, float]:
+    """For information: how often the reference attack reaches p over the real classes alone, fakes cut off."""
+    if not session.final_fakes:
+        return {}
+    found = session.gallery.images("final-real", REFERENCE_PROCESS)
+    return {
+        "real_classes_alone_reached": float(found.is_(*REACHED).double().mean()),
+        "real_classes_alone_fooling": float(found.is_(Outcome.FOOLING).double().mean()),
+    }
 
 
 def real_train(session: Session) -> Measurement:
@@ -270,7 +294,7 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
             sentence = f"{name} does not reach 95% of its targets on the undefended control at this budget."
             yield Finding(cause=Cause.ATTACK_UNHEALTHY, sentence=sentence)
     yield from session.measurement(1).findings
-    yield from _not_finite(session, "final")
+    yield from _not_finite(session.gallery.cascade())
     if not session.settings.plan.certifies:
         sentence = f"Budget {session.settings.budget} measures {n} targets, too few to certify."
         yield Finding(cause=Cause.BUDGET_TOO_SMALL, sentence=sentence)
@@ -278,10 +302,10 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
         yield Finding(cause=Cause.NEVER_CONFIDENT, sentence="The network gets no real validation image right.")
 
 
-def _not_finite(session: Session, place: str) -> Iterable[Finding]:
-    for name in session.settings.attacks:
-        if count := session.gallery.non_finite(place, name):
-            sentence = f"{name} met {count} images whose logits are NaN or infinite, and could not see past them."
+def _not_finite(made: Mapping[str, Made]) -> Iterable[Finding]:
+    for name, each in made.items():
+        if each.non_finite:
+            sentence = f"{name} met {each.non_finite} images whose logits are NaN or infinite and can't see past them."
             yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
 
 

@@ -89,7 +89,7 @@ def verdict(distal: Session, request: pytest.FixtureRequest):
 
     def check(criterion: int, *, attack: str | None = None, real_class: str | None = None) -> None:
         record = distal.criterion(criterion)
-        row = distal.attack_row(criterion, attack) if attack else record
+        row = (distal.attack_row(criterion, attack) if attack else None) or record
         if attack is None and real_class is None:
             request.node.stash[DECIDED] = criterion
         if row.verdict == VerdictName.NOT_APPLICABLE:

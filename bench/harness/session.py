@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
@@ -23,6 +23,7 @@ from bench.harness.select import best_round, detection_rates, fooling_half, harm
 from bench.harness.settings import THRESHOLDS, Settings, code_hash, config_of, digest, source_hash
 from bench.materials.data import Data, Split
 from bench.materials.weights import load_weights, outputs_of
+from bench.meter import Meter
 from bench.record import AttackRow, CriterionRecord
 from bench.store import Store
 from bench.task import Defense, Task
@@ -237,6 +238,11 @@ class Session:
         """The network that is certified."""
         return self.history[self.selected].network
 
+    @property
+    def final_fakes(self) -> int:
+        """How many fake classes the certified network has."""
+        return Meter(self.final, self.spec).fake_classes
+
     @cached_property
     def validation(self) -> Split:
         """Real images no network was trained on and no judge was fitted to: both halves' validation."""
@@ -251,13 +257,15 @@ class Session:
         return self.history[: self.selected]
 
     def network_at(self, place: str) -> nn.Module:
-        """The network of a place: "control", "network-b", "final" or "round-NNN"."""
+        """The network of one of the gallery's places."""
         if place == "control":
             return self.lab.control
         if place == "network-b":
             return self.lab.network_b
         if place == "final":
             return self.final
+        if place == "final-real":
+            return RealClassesAlone(self.final, self.spec.real_classes)
         return self.history[int(place.removeprefix("round-"))].network
 
     def threat_of(self, network: nn.Module) -> ThreatModel:
@@ -295,5 +303,18 @@ class Session:
     def criterion(self, criterion: int) -> CriterionRecord:
         return decide(self.measurement(criterion), self.thresholds)
 
-    def attack_row(self, criterion: int, attack: str) -> AttackRow:
-        return attack_rows(self.measurement(criterion), self.thresholds)[attack]
+    def attack_row(self, criterion: int, attack: str) -> AttackRow | None:
+        """One attack's part of a criterion; None where the criterion could not be measured at all."""
+        return attack_rows(self.measurement(criterion), self.thresholds).get(attack)
+
+
+class RealClassesAlone(nn.Module):
+    """A network with its fake classes cut off: images [N, C, H, W] to the K real logits."""
+
+    def __init__(self, network: nn.Module, real_classes: int):
+        super().__init__()
+        self.network = network
+        self.real_classes = real_classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)[:, : self.real_classes]

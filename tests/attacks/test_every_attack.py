@@ -134,8 +134,9 @@ def test_finished_images_leave_the_batch(attack):
 
 
 def test_no_number_is_no_success_and_no_hang(attack):
-    meter = Meter(Broken(), spec_of((1, 4, 4), 3), allowance=300 * 2)
-    images = attacked(attack, meter, torch.tensor([0, 1]), k=3, passes=300)
+    recorder = Recorder(Broken(), spec_of((1, 4, 4), 3), allowance=300 * 2)
+    images = attacked(attack, recorder, torch.tensor([0, 1]), k=3, passes=300)
+    assert all(torch.isfinite(batch).all() for batch in recorder.batches)
     assert torch.isfinite(images).all()
     assert (lit_pixels(images) <= 3).all()
 

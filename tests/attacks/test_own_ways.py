@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from attack_table import UNREACHABLE, Recorder, attacked, random_linear, spec_of
 from torch import nn
 
-from attacks.differential_evolution import POPULATION, differential_evolution, rectangles
+from attacks.differential_evolution import (
+    PATIENCE,
+    POPULATION,
+    Population,
+    differential_evolution,
+    offspring,
+    rectangles,
+)
 from attacks.l1_sparse import RUN, Climber, l1_sparse, move
 from attacks.masked import DENSITY, masked, random_mask
 from bench.meter import Meter
 
 
 class NoGradient(nn.Module):
-    """A black box: its logits carry no gradient."""
+    """A black box, and one that will not be asked for more."""
 
     def forward(self, images):
-        with torch.no_grad():
-            return images.flatten(1)[:, :3] * 9
+        assert not torch.is_grad_enabled()
+        return images.flatten(1)[:, :3] * 9
 
 
 def climber(lam: float, alive: int) -> Climber:
@@ -52,6 +60,16 @@ def test_l1_sparse_starts_anew_when_stuck():
     assert jumps[RUN - 1] > 3 * jumps[RUN - 6 : RUN - 1].max()
 
 
+@pytest.mark.parametrize("attack", [l1_sparse, masked])
+def test_only_the_first_run_begins_at_the_start(attack):
+    start = torch.zeros(1, 1, 8, 8)
+    start[..., 0, :] = 0.75
+    recorder = Recorder(random_linear((1, 8, 8), 3), spec_of((1, 8, 8), 3))
+    attacked(attack, recorder, torch.tensor([0]), k=24, passes=6 * RUN, p=UNREACHABLE, start=start)
+    outside = [(look[..., 1:, :] > 0).any().item() for look in recorder.batches]
+    assert [outside[run * RUN] for run in range(3)] == [False, True, True]
+
+
 def test_masked_draws_masks_of_every_density_and_new_ones_each_time():
     classifier = Meter(random_linear((3, 8, 8), 3), spec_of((3, 8, 8), 3))
     generator = torch.Generator().manual_seed(0)
@@ -78,7 +96,7 @@ def test_differential_evolution_needs_no_gradient():
     meter = Meter(NoGradient(), spec_of((1, 4, 4), 3))
     targets = torch.arange(3)
     images = attacked(differential_evolution, meter, targets, k=4, passes=400)
-    assert (meter.network(images).softmax(dim=1)[targets, targets] >= 0.9).all()
+    assert ((images.flatten(1)[:, :3] * 9).softmax(dim=1)[targets, targets] >= 0.9).all()
     assert meter.backward_passes == 0
 
 
@@ -86,6 +104,19 @@ def test_differential_evolution_looks_at_whole_generations():
     recorder = Recorder(random_linear((1, 8, 8), 3), spec_of((1, 8, 8), 3))
     attacked(differential_evolution, recorder, torch.tensor([0]), k=5, passes=5 * POPULATION - 1, p=UNREACHABLE)
     assert [len(batch) for batch in recorder.batches] == [POPULATION] * 4
+
+
+def test_a_population_stuck_too_long_starts_anew():
+    genes = torch.full((2, POPULATION, 1, 4, 4), 0.5)  # no two differ: nothing else could change them
+    half = torch.full((2, POPULATION), 0.5)
+    parents = Population(torch.arange(2), genes, 0 * half, half, half, torch.tensor([0, PATIENCE]))
+    trial = offspring(parents, torch.Generator().manual_seed(0))
+    assert torch.equal(trial.genes[0], genes[0])
+    assert not torch.isclose(trial.genes[1], genes[1]).all(dim=0).any()
+    trial.fitness = -half  # worse, and taken all the same
+    parents.select(trial)
+    assert torch.equal(parents.genes, trial.genes)
+    assert parents.stale.tolist() == [1, 0]
 
 
 def test_rectangles_are_rectangles_inside_the_image():

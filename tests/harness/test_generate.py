@@ -41,7 +41,14 @@ TWO_STARTS = Budget(4, 2)
 
 def run(attack, budget=TWO_STARTS, targets=(0, 1)):
     return generate(
-        attack, Sum(), SPEC, torch.tensor(targets), threat=ThreatModel(0.9, 2), budget=budget, judge=Second(), seed=3
+        attack,
+        Sum(),
+        SPEC,
+        torch.tensor(targets, dtype=torch.long),
+        threat=ThreatModel(0.9, 2),
+        budget=budget,
+        judge=Second(),
+        seed=3,
     )
 
 
@@ -81,6 +88,11 @@ def test_the_budget_is_shared_among_restarts_and_each_draws_anew():
     run(attack, Budget(100, 4))
     assert {share for share, _, _ in seen} == {Budget(25, 1)}
     assert len({draw for _, draw, _ in seen}) == 4
+
+
+def test_no_targets_cost_nothing():
+    made = run(constant([1.0, 0.0]), targets=())
+    assert (len(made.verified.targets), made.forward_passes) == (0, 0)
 
 
 def test_targets_are_balanced_and_at_least_as_many_as_asked():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from bench.harness import measure as module
+from bench.harness.gallery import Made
 from bench.harness.history import Past
 from bench.harness.measure import final_network, just_trained, measure, other_process
 from bench.harness.settings import BUDGETS
@@ -51,15 +53,22 @@ class Gallery:
 
     verdict_part = images
 
-    def non_finite(self, place, attack):
-        return self.broken
+    def cascade(self):
+        made = {name: found for (place, name), found in self.found.items() if place == "final"}
+        return {name: Made(torch.arange(len(f.targets)), f, 0, self.broken) for name, f in made.items()}
 
 
 def session(found, healthy=True, attacks=REQUIRED_ATTACKS, findings=(), budget="standard", non_finite=0, rounds=()):
     return SimpleNamespace(
         settings=SimpleNamespace(
-            attacks=attacks, plan=BUDGETS[budget], budget=budget, replay_sample=None, seed=0, subject="x"
+            attacks=attacks,
+            plan=replace(BUDGETS[budget], images=4),
+            budget=budget,
+            replay_sample=None,
+            seed=0,
+            subject="x",
         ),
+        final_fakes=0,
         gallery=Gallery(found, non_finite),
         healthy=lambda: dict.fromkeys(attacks, healthy),
         measurement=lambda criterion: Measurement(id=criterion, findings=findings),
