@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -10,8 +11,16 @@ from bench.harness.registry import ATTACKS
 from bench.types import Attack, BadInputError
 
 
-def attack_fixture(function: Callable[..., Attack]) -> Callable[..., Attack]:
+def attack_fixture(
+    function: Callable[..., Attack] | None = None, *, minimises: bool = False, judged: bool = False
+) -> Callable[..., Attack]:
     """Make a function that returns an attack a session fixture, known to the suites by its name.
+
+    Args:
+        function: what is decorated.
+        minimises: the attack goes on to the fewest pixels where `threat.k` lets it: with k = 0, to the end of its
+            budget. It then also runs for `fooled_from`.
+        judged: the attack takes the measuring judge too, as the keyword `judge`.
 
     Raises:
         pytest.UsageError: another attack has that name.
@@ -21,8 +30,14 @@ def attack_fixture(function: Callable[..., Attack]) -> Callable[..., Attack]:
         def my_attack():
             return my_attack_function
     """
+    if function is None:
+        return partial(attack_fixture, minimises=minimises, judged=judged)
     try:
         ATTACKS.register(function.__name__, function)
     except BadInputError as error:
         raise pytest.UsageError(str(error)) from None
+    if minimises:
+        ATTACKS.minimisers.add(function.__name__)
+    if judged:
+        ATTACKS.judged.add(function.__name__)
     return pytest.fixture(scope="session")(function)

@@ -19,6 +19,17 @@ class Cause(StrEnum):
     NOT_FINITE = "not_finite"
     BUDGET_TOO_SMALL = "budget_too_small"
     NEVER_CONFIDENT = "never_confident"
+    # Found by running the network and the attacks once more (`bench/harness/checks.py`, `effort.py`).
+    ZERO_GRADIENT = "zero_gradient"
+    RANDOMISED = "randomised"
+    NOT_LOGITS = "not_logits"
+    QUANTISED_INPUT = "quantised_input"
+    SATURATED = "saturated"
+    LOSS_STUCK = "loss_stuck"
+    STILL_RISING = "still_rising"
+    BLACK_BOX_AHEAD = "black_box_ahead"
+    GROWS_WITH_RESTARTS = "grows_with_restarts"
+    GROWS_WITH_BUDGET = "grows_with_budget"
 
 
 REMEDIES = {
@@ -28,6 +39,16 @@ REMEDIES = {
     Cause.NOT_FINITE: "Look for an overflow in the network; its logits must be finite for every image in [0, 1].",
     Cause.BUDGET_TOO_SMALL: "Run with --budget standard or full.",
     Cause.NEVER_CONFIDENT: "Train the network until it is sure of real data; p means nothing before.",
+    Cause.ZERO_GRADIENT: "Replace steps and detached parts by smooth ones that agree with them, for the attack's sake.",
+    Cause.RANDOMISED: "Make eval mode deterministic, or attack the average over draws.",
+    Cause.NOT_LOGITS: "Return logits or log-probabilities: what stands before the softmax.",
+    Cause.QUANTISED_INPUT: "Attack a copy that passes gradients straight through the rounding of its input.",
+    Cause.SATURATED: "Divide the logits by a constant, so that the softmax is not exactly 0 or 1 in float32.",
+    Cause.LOSS_STUCK: "See why the attack gets nowhere: its gradients, its step length, where it starts.",
+    Cause.STILL_RISING: "Give the attacks more passes (--budget full).",
+    Cause.BLACK_BOX_AHEAD: "Look for masked gradients: what needs none should not do better.",
+    Cause.GROWS_WITH_RESTARTS: "Give the attacks more restarts (--budget full).",
+    Cause.GROWS_WITH_BUDGET: "Give the attacks more passes (--budget full).",
 }
 
 

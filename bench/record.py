@@ -118,6 +118,29 @@ class RoundRecord(Record):
     sheet: Sheet | None = None
 
 
+class FrontierRow(Record):
+    """What the reference attack reaches with at most k lit pixels."""
+
+    k: Count
+    best_probability: Rate = Field(description="of a target, over all outputs, whatever the judge says")
+    reached: Ratio = Field(description="targets reached with p")
+    fooling: Ratio = Field(description="of them, what the judge rejects at its strict threshold")
+    control: Ratio = Field(description="targets reached on the undefended control, at the same budget")
+    carries: bool = Field(description="the control is reached often enough for a failure to be evidence")
+
+
+class Frontier(Record):
+    """How few lit pixels suffice on the final network, whatever the judge says."""
+
+    attacks: tuple[str, ...] = Field(description="the attacks that minimised pixels on all their targets")
+    per_class: dict[str, Count | None] = Field(description="fewest lit pixels with which anything reached p")
+    rows: tuple[FrontierRow, ...]
+
+    @property
+    def fooled_from(self) -> int | None:
+        return min((pixels for pixels in self.per_class.values() if pixels is not None), default=None)
+
+
 class Cost(Record):
     """What the run cost."""
 
@@ -177,6 +200,7 @@ class Certificate(Record):
     sheets: tuple[Sheet, ...]
     score: Rate | None = Field(description="harmonic selection score of the final network")
     fooled_from: int | None = Field(description="fewest lit pixels with which anything reached p")
+    frontier: Frontier | None = None
     proved_to: int | None = Field(None, description="no image with at most this many lit pixels reaches p")
     cost: Cost
     hashes: dict[str, Sha256] = Field(description="SHA-256 of every stored weight and image file of the run")

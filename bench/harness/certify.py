@@ -44,6 +44,7 @@ def certify(session: Session, command: str) -> Certificate:
     criteria = tuple(session.criterion(criterion) for criterion in PROCESS_SCOPE)
     settings, plan = session.settings, session.settings.plan
     certified, summary = _summary(session, criteria)
+    frontier = session.frontier()
     costs = session.store.load_json("cost.json") if session.store.has("cost.json") else {}
     certificate = Certificate(
         dataset=settings.dataset,
@@ -84,7 +85,8 @@ def certify(session: Session, command: str) -> Certificate:
         rounds=tuple(_round(session, past) for past in session.history) if session.has_history else (),
         sheets=tuple(_sheets(session)),
         score=session.scores[session.selected],
-        fooled_from=fooled_from(session),
+        fooled_from=frontier.fooled_from if frontier else None,
+        frontier=frontier,
         cost=Cost(
             seconds=sum(cost["seconds"] for cost in costs.values()),
             forward_passes=sum(cost["forward_passes"] for cost in costs.values()),
@@ -103,19 +105,6 @@ def scope_of(session: Session) -> Scope:
 def criteria_in(scope: Scope) -> tuple[int, ...]:
     """Ids of the criteria that a scope holds."""
     return PROCESS_SCOPE if scope == "process" else MODEL_SCOPE
-
-
-def fooled_from(session: Session) -> int | None:
-    """Fewest lit pixels with which anything reached p on the final network, whatever the judge says."""
-    pixels = [
-        int(found.pixels[confident].min())
-        for found in session.gallery.finite_images("final").values()
-        if (confident := found.is_(*CONFIDENT)).any()
-    ]
-    return min(pixels, default=None)
-
-
-CONFIDENT = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.DENSE)
 
 
 def _summary(session: Session, criteria: tuple[CriterionRecord, ...]) -> tuple[bool, str]:

@@ -7,13 +7,14 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bench.harness.generate import balanced_targets, generate
-from bench.harness.registry import REFERENCE_ATTACK, import_path
+from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, import_path
 from bench.harness.select import fooling_half
 from bench.harness.settings import digest
 from bench.seeds import derive
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 REACHED = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION)  # confident and sparse
 REFERENCE_PROCESS = "l1_sparse"  # stands for training's where there was none, and tests the judge
-SWEEP = (5, 10, 20)  # then doubled up to k: where the judge is tested on what fools the control
-SWEEP_IMAGES = 100
+SWEEP = (5, 10, 20)  # then doubled up to k
+SWEEP_IMAGES = {"control": 100, "final": 30}
+MINIMAL_IMAGES = 30
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,15 @@ class Gallery:
             return fooling_half(found, self.session.spec.real_classes, selecting=False)
         return found[found.is_(Outcome.FOOLING)]
 
-    def control_sweep(self) -> dict[int, Tensor]:
-        """What fools the undefended control with at most so many pixels, for the judge to reject."""
-        selected = self.session.settings.attacks
-        attack = REFERENCE_PROCESS if REFERENCE_PROCESS in selected else selected[0]
+    def sweep(self, place: str, attack: str) -> dict[int, Verified]:
+        """An attack's images at a place with at most 5, 10, 20, 40, ... and k pixels."""
         most = self.session.k
         steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
-        made = {k: self._stored("control", attack, SWEEP_IMAGES, k).verified for k in steps}
-        return {k: found.images[found.is_(*REACHED)] for k, found in made.items()}
+        return {k: self._stored(place, attack, SWEEP_IMAGES[place], k).verified for k in steps}
+
+    def minimal(self, place: str, attack: str) -> Verified:
+        """The sparsest confident images that an attack which minimises pixels finds with its whole budget."""
+        return self._stored(place, attack, MINIMAL_IMAGES, 0).verified
 
     def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None) -> Made:
         session = self.session
@@ -167,6 +170,8 @@ class Gallery:
         session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
     def _attack(self, name: str) -> Attack:
+        if name in ATTACKS.judged:
+            return partial(self.session.attacks[name], judge=self.session.lab.measuring_judge)
         if name in self.session.attacks:
             return self.session.attacks[name]
         return self.session.defense.attacks.get(name) or import_path(REFERENCE_ATTACK, "--attack")

@@ -64,7 +64,7 @@ def ood(session: Session) -> Measurement:
         session.data.test,
         session.spec,
         generator(session.settings.seed, "controls"),
-        by_budget(session.gallery.control_sweep()),
+        by_budget({k: made.images[made.is_(*REACHED)] for k, made in _sweep(session).items()}),
     )
     broken = [control for control in controls if control.required and control.holds is False]
     findings = tuple(
@@ -79,6 +79,12 @@ def ood(session: Session) -> Measurement:
         judge_controls=tuple(controls),
         figures={"judge_controls_failed": len(broken)},
     )
+
+
+def _sweep(session: Session) -> dict[int, Verified]:
+    """What fools the control with few pixels, by an attack of the selection."""
+    selected = session.settings.attacks
+    return session.gallery.sweep("control", REFERENCE_PROCESS if REFERENCE_PROCESS in selected else selected[0])
 
 
 def just_trained(session: Session) -> Measurement:
@@ -165,6 +171,7 @@ def final_network(session: Session) -> Measurement:
         "borderline_or_fooling": worst["borderline"].float(),
     }
     total, per_class = by_class(worst["fooled"], targets, session.spec.class_names, columns)
+    session.frontier()
     return Measurement(
         id=8,
         total=total,
@@ -295,6 +302,7 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
             yield Finding(cause=Cause.ATTACK_UNHEALTHY, sentence=sentence)
     yield from session.measurement(1).findings
     yield from _not_finite(session.gallery.cascade())
+    yield from session.checks()
     if not session.settings.plan.certifies:
         sentence = f"Budget {session.settings.budget} measures {n} targets, too few to certify."
         yield Finding(cause=Cause.BUDGET_TOO_SMALL, sentence=sentence)

@@ -32,7 +32,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--network", default="cnn", metavar="NAME", help="cnn (default), mlp, or module:attr of your own function "
            "of (spec, outputs)")  # fmt: skip
     option("--attack", action="append", dest="attacks", metavar="NAME", help="attack with this one; repeatable "
-           "(default: all); a fixture's name, or module:function of your own")  # fmt: skip
+           "(default: all at full, fewer below); a fixture's name, or module:function of your own")  # fmt: skip
     option("--budget", default="standard", choices=sorted(BUDGETS), help="images per attack, passes per image, rounds; "
            "standard (default) and full can certify")  # fmt: skip
     option("--confidence", type=float, default=0.9, metavar="P", help="probability that counts as sure (default 0.9)")
@@ -79,7 +79,7 @@ def settings_from(config: pytest.Config) -> Settings:
         defense=option.defense,
         checkpoint=path(option.checkpoint),
         network=option.network,
-        attacks=tuple(dict.fromkeys(option.attacks or ATTACKS.names())),
+        attacks=tuple(dict.fromkeys(option.attacks or _ensemble(option.budget))),
         budget=option.budget,
         seed=option.seed,
         device=_device(option.device),
@@ -95,6 +95,11 @@ def settings_from(config: pytest.Config) -> Settings:
         run_dir=path(option.run_dir),
         fresh=option.fresh,
     )
+
+
+def _ensemble(budget: str) -> list[str]:
+    """Every attack there is, but for those that a small budget leaves out."""
+    return [name for name in ATTACKS.names() if name not in BUDGETS[budget].leaves_out]
 
 
 def _anchored(dataset: str, base: Path) -> str:

@@ -23,6 +23,8 @@ class Registry:
         self.kind = kind
         self.option = option
         self._entries: dict[str, Any] = dict(entries)
+        self.minimisers: set[str] = set()  # attacks that look for the fewest pixels
+        self.judged: set[str] = set()  # attacks that are given the measuring judge
         self._group = f"distal.{kind.replace(' ', '_')}s"
 
     def register(self, name: str, entry: Any) -> None:
@@ -84,6 +86,9 @@ def import_path(path: str, option: str) -> Any:
 
 # The process that stands for training's where there was none, and that tests the judge.
 REFERENCE_ATTACK = "attacks.l1_sparse:l1_sparse"
+
+# What thins a confident image pixel by pixel while p holds.
+PRUNE = "attacks.prune:prune"
 
 DEFENSES = Registry(
     "defense",

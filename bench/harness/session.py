@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.harness.checks import session_findings
+from bench.harness.frontier import frontier
 from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
@@ -21,13 +24,14 @@ from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
 from bench.harness.settings import THRESHOLDS, Settings, code_hash, config_of, digest, source_hash
+from bench.health import Finding
 from bench.materials.data import Data, Split
 from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
-from bench.record import AttackRow, CriterionRecord
+from bench.record import AttackRow, CriterionRecord, Frontier
 from bench.store import Store
 from bench.task import Defense, Task
-from bench.types import Attack, BadInputError, ImageSpec, ThreatModel
+from bench.types import Attack, BadInputError, ImageSpec, NonFiniteError, ThreatModel
 from bench.verdict.criteria import attack_rows, decide
 from bench.verdict.measurement import Measurement
 from bench.verdict.thresholds import Thresholds, load_thresholds
@@ -279,6 +283,16 @@ class Session:
         self.store.save_json("cost.json", costs)
 
     # Measurements and verdicts
+
+    def checks(self) -> list[Finding]:
+        """What is wrong with the way the final network was attacked."""
+        return session_findings(self)
+
+    def frontier(self) -> Frontier | None:
+        """How few lit pixels suffice on the final network, measured once and stored; None where it came to NaN."""
+        with suppress(NonFiniteError):
+            return frontier(self)
+        return None
 
     def measurement(self, criterion: int) -> Measurement:
         """One criterion's figures, measured once and stored; what broke it once is raised again, not tried again."""

@@ -50,6 +50,18 @@ def test_images_that_come_to_nan_are_counted():
     assert meter.non_finite == 2
 
 
+def test_a_network_that_cuts_the_graph_has_slope_zero():
+    class Cut(nn.Module):
+        def forward(self, images):
+            return (images.flatten(1) > 0.5).float()
+
+    images = torch.rand(3, 1, 2, 2, requires_grad=True)
+    meter = Meter(Cut(), SPEC)
+    (slope,) = torch.autograd.grad(meter(images).sum(), images)
+    assert slope.abs().max() == 0
+    assert meter.backward_passes == 3
+
+
 def test_networks_of_the_wrong_shape_are_refused():
     images = torch.zeros(3, 1, 2, 2)
     with pytest.raises(BadInputError, match=r"\(3, 1\)"):

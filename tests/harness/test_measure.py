@@ -58,7 +58,9 @@ class Gallery:
         return {name: Made(torch.arange(len(f.targets)), f, 0, self.broken) for name, f in made.items()}
 
 
-def session(found, healthy=True, attacks=REQUIRED_ATTACKS, findings=(), budget="standard", non_finite=0, rounds=()):
+def session(
+    found, healthy=True, attacks=REQUIRED_ATTACKS, findings=(), budget="standard", non_finite=0, rounds=(), checks=()
+):
     return SimpleNamespace(
         settings=SimpleNamespace(
             attacks=attacks,
@@ -69,6 +71,8 @@ def session(found, healthy=True, attacks=REQUIRED_ATTACKS, findings=(), budget="
             subject="x",
         ),
         final_fakes=0,
+        frontier=lambda: None,
+        checks=lambda: list(checks),
         gallery=Gallery(found, non_finite),
         healthy=lambda: dict.fromkeys(attacks, healthy),
         measurement=lambda criterion: Measurement(id=criterion, findings=findings),
@@ -117,6 +121,8 @@ def test_what_takes_the_evidence_away_is_named():
     assert causes(final({"l1_sparse": [UNCONFIDENT] * 4})) == {Cause.ATTACK_MISSING}
     assert causes(final(SILENT, budget="quick")) == {Cause.BUDGET_TOO_SMALL}
     assert causes(final(SILENT, non_finite=3)) == {Cause.NOT_FINITE}
+    flat = Finding(cause=Cause.ZERO_GRADIENT, sentence="No gradient.")
+    assert causes(final(SILENT, checks=[flat])) == {Cause.ZERO_GRADIENT}
 
 
 def test_a_network_that_is_never_right_proves_nothing_by_being_unsure():

@@ -276,6 +276,21 @@ def document(
         ],
         "score": 0.981 if certified else 0.312 if "f" in verdicts else 0.874,
         "fooled_from": None if certified else 11,
+        "frontier": {
+            "attacks": ["sigma_zero"],
+            "per_class": {name: None if certified else 11 + place for place, name in enumerate(classes)},
+            "rows": [
+                {
+                    "k": k,
+                    "best_probability": 0.2 + 0.01 * k,
+                    "reached": ratio(k // 5, 50),
+                    "fooling": ratio(0, 50),
+                    "control": ratio(100 if k > 5 else 40, 100),
+                    "carries": k > 5,
+                }
+                for k in (5, 10, 20)
+            ],
+        },
         "proved_to": 6 if certified else None,
         "cost": {"seconds": 148.2, "forward_passes": 4_120_000, "backward_passes": 3_870_000},
         "hashes": {f"rounds/00{number}/network.safetensors": f"{number:064x}" for number in range(3)},

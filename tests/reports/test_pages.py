@@ -94,6 +94,16 @@ def test_a_certified_model_says_so_with_its_scope(pages):
     assert "Rounds of training" not in pages["digits-sparse-gate"]
 
 
+def test_the_frontier_tells_what_is_reached_at_each_k_and_what_its_failure_is_worth(pages):
+    page = pages["digits-undefended"]
+    frontier = page[page.index("Reached with at most k lit pixels") : page.index("Verdicts</h2>")]
+    assert '<td class="num">4 / 50</td>' in frontier
+    assert frontier.count("✓ yes") == 2
+    assert frontier.count("the control is not reached either") == 1
+    assert "0 11, 1 12" in frontier
+    assert "sigma_zero" in frontier
+
+
 def test_an_empty_class_is_called_so_and_never_zero_percent(pages):
     assert "no images" in pages["digits-fakeclass-single"]
 

@@ -1,0 +1,233 @@
+"""Whether attacks could see at all: what a network does to them, found by running it on a few images.
+
+A finding never turns a failure into a pass; it only takes away that failing attacks are evidence. So each
+check asks for something that a smooth, well-defended network does not do, however small its gradients.
+
+After the checks of Croce and Hein, AutoAttack, https://arxiv.org/abs/2003.01690, and the list of Carlini et al.,
+https://arxiv.org/abs/1902.06705.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bench.harness.effort import TARGETS, check_attacks
+from bench.harness.generate import balanced_targets
+from bench.health import Cause, Finding
+from bench.seeds import derive, generator
+from bench.types import Attack, Budget, ImageSpec, Judge, Outcome, ThreatModel
+from bench.verify import Verified, logits_of
+
+if TYPE_CHECKING:
+    from bench.harness.session import Session
+
+MOST = 0.5  # the share of probes that must show a fault
+USELESS = 1e-6  # of the margin: what all pixels together change less than, float32 does not resolve
+NOISY = 1e-4  # of the largest logit: two passes that differ by more are random, by less are arithmetic
+SMALL_STEPS = (1, 2, 4)  # grid levels
+CHECKED = ("l1_sparse", "differential_evolution")  # run on: one that takes gradients, one that takes none
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Images a network is asked about, on the value grid.
+
+    Args:
+        starts: "noise", "sparse noise", "real" -> [N, C, H, W], such as attacks start from.
+        targets: [N], every class about equally often.
+    """
+
+    starts: dict[str, Tensor]
+    targets: Tensor
+
+    @classmethod
+    def draw(cls, spec: ImageSpec, real: Tensor, seed: int) -> Probes:
+        """`TARGETS` images of each start; real ones are a grid level or none from an image of `real`."""
+        draw = generator(seed, "probes")
+
+        def rand(*shape: int) -> Tensor:
+            return torch.rand(TARGETS, *shape, generator=draw)
+
+        density, brightness = rand(1, 1, 1), rand(1, 1, 1)
+        sparse = rand(*spec.shape) * brightness * (rand(1, *spec.shape[1:]) < density)
+        near = real[torch.randint(len(real), (TARGETS,), generator=draw)] + (rand(*spec.shape) - 0.5) / spec.levels
+        starts = {"noise": rand(*spec.shape), "sparse noise": sparse, "real": near}
+        targets = balanced_targets(spec.real_classes, TARGETS)[:TARGETS]
+        return cls({name: spec.round(images) for name, images in starts.items()}, targets)
+
+    @property
+    def everything(self) -> Tensor:
+        return torch.cat(list(self.starts.values()))
+
+
+def check_evaluation(
+    network: nn.Module,
+    attacks: Mapping[str, Attack],
+    spec: ImageSpec,
+    *,
+    threat: ThreatModel,
+    budget: Budget,
+    judge: Judge,
+    real: Tensor,
+    seed: int,
+    evaluated: Mapping[str, Verified] | None = None,
+) -> list[Finding]:
+    """Everything that would make failing attacks no evidence.
+
+    Args:
+        network: the one that was attacked; put in eval mode.
+        attacks: name -> attack; which are black boxes is seen from the passes they take.
+        threat, budget, judge: of the evaluation.
+        real: [N, C, H, W] real images, on the value grid.
+        seed: of the checks alone; other than the evaluation's.
+        evaluated: attack -> what it came to in the evaluation; without it the attacks first run as they were
+            evaluated, on `TARGETS` targets. Where one fooled a target the verdict is out and attacks are not run on.
+
+    Returns:
+        Findings, none for a sound evaluation. Costs about 800 passes of the network, and for every attack
+        3 shares of the budget on each of `TARGETS` targets.
+
+    Raises:
+        NonFiniteError: logits, images or scores that are not finite.
+        BudgetExceededError: an attack took more passes than its share.
+    """
+    found = list(check_network(network, spec, Probes.draw(spec, real, seed), seed))
+    if any(bool(images.is_(Outcome.FOOLING).any()) for images in (evaluated or {}).values()):
+        return found
+    return found + check_attacks(
+        network, attacks, spec, threat=threat, budget=budget, judge=judge, seed=seed, evaluated=evaluated
+    )
+
+
+def session_findings(session: Session) -> list[Finding]:
+    """`check_evaluation` of a run's final network, after its cascade; of each kind of attack one is run on.
+
+    Raises:
+        NonFiniteError: as `check_evaluation`.
+    """
+    settings = session.settings
+    return check_evaluation(
+        session.final,
+        {name: attack for name, attack in session.attacks.items() if name in CHECKED},
+        session.spec,
+        threat=session.threat_of(session.final),
+        budget=settings.plan.attack,
+        judge=session.lab.measuring_judge,
+        real=session.validation.images,
+        seed=derive(settings.seed, "checks"),
+        evaluated={name: made.verified for name, made in session.gallery.cascade().items()},
+    )
+
+
+def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int) -> Iterator[Finding]:
+    """What can be seen without any attack; about 800 passes, an image counted each time."""
+    checks: tuple[Callable[[], str | None], ...] = (
+        lambda: _zero_gradient(network, probes),
+        lambda: _randomised(network, probes),
+        lambda: _not_logits(network, probes),
+        lambda: _quantised(network, spec, probes, seed),
+        lambda: _saturated(network, probes),
+    )
+    causes = (Cause.ZERO_GRADIENT, Cause.RANDOMISED, Cause.NOT_LOGITS, Cause.QUANTISED_INPUT, Cause.SATURATED)
+    for cause, check in zip(causes, checks, strict=True):
+        if sentence := check():
+            yield Finding(cause=cause, sentence=sentence)
+
+
+def _zero_gradient(network: nn.Module, probes: Probes) -> str | None:
+    """From one kind of start or more, moving every pixel as the gradient says changes nothing in float32."""
+    for name, images in probes.starts.items():
+        margins, slopes = margin_slopes(network, images, probes.targets)
+        reach = slopes.abs().flatten(1).sum(dim=1)
+        useless = reach.isnan() | (reach <= USELESS * margins.abs().clamp_min(1))
+        if useless.float().mean() >= MOST:
+            n = int(useless.sum())
+            return f"The gradient of the margin is zero, or vanishes, at {n} of {len(images)} starts from {name}."
+    return None
+
+
+def margin_slopes(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """z_t - logsumexp(z_other) and its gradient by the image, zero where the network cuts the graph.
+
+    Args:
+        images: [N, C, H, W]; targets: [N].
+
+    Returns:
+        [N] and [N, C, H, W], on the CPU.
+    """
+    network.eval()
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    seen, targets = images.to(device).requires_grad_(), targets.to(device)
+    logits = network(seen)
+    column = targets[:, None]
+    others = logits.scatter(1, column, -math.inf).logsumexp(dim=1)
+    margins = logits.gather(1, column).squeeze(1) - others
+    slope = torch.autograd.grad(margins.sum(), seen, allow_unused=True)[0] if logits.requires_grad else None
+    return margins.detach().cpu(), torch.zeros_like(images) if slope is None else slope.cpu()
+
+
+def _randomised(network: nn.Module, probes: Probes) -> str | None:
+    once, again = (logits_of(network, probes.everything) for _ in range(2))
+    differs = (once - again).abs().amax(dim=1) > NOISY * once.abs().amax(dim=1).clamp_min(1)
+    if differs.any():
+        return f"Two passes in eval mode differ for {int(differs.sum())} of {len(once)} images."
+    return None
+
+
+def _not_logits(network: nn.Module, probes: Probes) -> str | None:
+    outputs = logits_of(network, probes.everything)
+    inside = bool(((outputs >= 0) & (outputs <= 1)).all())
+    if outputs.shape[1] > 1 and inside and bool(((outputs.sum(dim=1) - 1).abs() < 1e-4).all()):
+        return "Every row of outputs lies in [0, 1] and sums to 1: probabilities, which a softmax then flattens."
+    return None
+
+
+def _quantised(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int) -> str | None:
+    """Of the pixels that count when moved by half their range or more, most do not when moved by a few levels.
+
+    A quantised network drops from its own steep steps to none; only its answer to the large change tells that
+    from a pixel it does not look at.
+    """
+    images, draw = probes.everything, generator(seed, "quantised")
+    rows = torch.arange(len(images))
+    pixel = torch.randint(spec.pixels, (len(images),), generator=draw)
+    flat = images.flatten(2)
+    value = flat[rows, :, pixel]  # [N, C]
+    upward = torch.where(value < 0.5, 1.0, -1.0)
+
+    def moved(to: Tensor) -> Tensor:
+        changed = flat.clone()
+        changed[rows, :, pixel] = to
+        return logits_of(network, spec.round(changed.view_as(images)))
+
+    before = logits_of(network, images)
+    counts = (moved((upward + 1) / 2) != before).any(dim=1)
+    if counts.sum() < TARGETS // 2:
+        return None
+    for levels in (step for step in SMALL_STEPS if 2 * step < spec.levels):
+        still = (moved(value + upward * levels / spec.levels) == before).all(dim=1) & counts
+        if still.sum() >= MOST * counts.sum():
+            return (
+                f"{int(still.sum())} of {int(counts.sum())} pixels that change the logits when moved to black or "
+                f"white do not when moved by {levels} of {spec.levels} grid levels."
+            )
+    return None
+
+
+def _saturated(network: nn.Module, probes: Probes) -> str | None:
+    share = {}
+    for name, images in probes.starts.items():
+        probability = logits_of(network, images).softmax(dim=1)
+        share[name] = float(((probability == 0) | (probability == 1)).all(dim=1).float().mean())
+    if min(share.values()) >= MOST:
+        return (
+            f"The softmax is exactly 0 and 1 in float32 for at least {min(share.values()):.0%} of every kind of start, "
+            "so the gradients of a cross-entropy vanish."
+        )
+    return None

@@ -1,0 +1,158 @@
+"""Small networks on 8x8 digits whose truth is known: what each would be certified as by a bench that errs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.materials.detectors import DETECTORS
+from bench.materials.judge import FittedJudge
+
+CERTAIN = 20.0  # the logit of an answer that is meant
+EDGE = ((0, 0), (7, 0), (3, 0), (4, 7), (7, 7))  # five pixels that real digits leave black
+
+
+class Planted(nn.Module):
+    """A network around an ordinary classifier, whose weights it leaves alone."""
+
+    def __init__(self, classifier: nn.Module):
+        super().__init__()
+        self.classifier = classifier
+
+
+class HardStep(Planted):
+    """Answers with a step, which has no slope; black boxes do not mind."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.classifier(images)
+        return CERTAIN * (logits >= logits.amax(dim=1, keepdim=True)).float() + 0 * logits
+
+
+class CutGraph(Planted):
+    """The same, and autograd finds no way back to the image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier((images > 0.5).float())
+
+
+class Saturated(Planted):
+    def forward(self, images: Tensor) -> Tensor:
+        return 1e6 * self.classifier(images)
+
+
+class Stochastic(Planted):
+    """Adds noise to every image, in eval mode too."""
+
+    def __init__(self, classifier: nn.Module):
+        super().__init__(classifier)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images + 0.2 * torch.randn(images.shape, generator=self.generator))
+
+
+class Quantised(Planted):
+    """Sees black and white only."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images.round())
+
+
+class Probabilities(Planted):
+    """Returns what comes out of the softmax instead of what goes in."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images).softmax(dim=1)
+
+
+class NeverSure(Planted):
+    """Never reaches 0.9, for real digits neither."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images) / 10
+
+
+class DetectsEverything(Planted):
+    """Answers fake, whatever it sees."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.pad(0 * self.classifier(images), (0, 1), value=CERTAIN)
+
+
+class Detector(Planted):
+    """Answers fake where `rejects`, and lets no gradient through there."""
+
+    def rejects(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        real = nn.functional.pad(self.classifier(images), (0, 1), value=-CERTAIN)
+        fake = nn.functional.pad(torch.zeros_like(real[:, :-1]), (0, 1), value=CERTAIN)
+        with torch.no_grad():
+            rejected = self.rejects(images)
+        return torch.where(rejected[:, None], fake, real)
+
+
+class StopsGradients(Detector):
+    """Rejects what is far from the digits it was shown; whoever follows slopes stands on a plain.
+
+    Images that fool it exist: dim ones a little off a digit. Nothing leads there.
+    """
+
+    def __init__(self, classifier: nn.Module, digits: Tensor, limit: float):
+        super().__init__(classifier)
+        self.register_buffer("digits", digits.flatten(1))
+        self.limit = limit
+
+    def rejects(self, images: Tensor) -> Tensor:
+        return torch.cdist(images.flatten(1), self.digits).amin(dim=1) > self.limit
+
+
+class KnowsOneAttack(Detector):
+    """Rejects by the pixel statistics of one attack's images, however they are arranged: their sorted values."""
+
+    def __init__(self, classifier: nn.Module, known: Tensor, limit: float):
+        super().__init__(classifier)
+        self.register_buffer("known", known.flatten(1).sort(dim=1).values)
+        self.limit = limit
+
+    def rejects(self, images: Tensor) -> Tensor:
+        sparse = (images > 0).flatten(1).sum(dim=1) <= (self.known > 0).sum(dim=1).max()
+        return sparse & (torch.cdist(images.flatten(1).sort(dim=1).values, self.known).amin(dim=1) < self.limit)
+
+
+class Robust(Planted):
+    """Robust by construction: what the measuring judge rejects gets a real class with less than 2%.
+
+    The chance that an image is real falls smoothly with the judge's own score; its slope reaches everywhere.
+    """
+
+    def __init__(self, classifier: nn.Module, judge: FittedJudge):
+        super().__init__(classifier)
+        self.judge = judge
+        self.middle = (judge.working + judge.strict) / 2
+        self.steepness = 4 / (judge.strict - self.middle)
+
+    def score(self, images: Tensor) -> Tensor:
+        """As the judge's, with its gradient."""
+        scores = [
+            self.judge.scales[name](model.score(DETECTORS[name].view(images)).double())
+            for name, model in self.judge.models.items()
+        ]
+        return torch.stack(scores).amax(dim=0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        real = self.classifier(images)
+        against = self.steepness * (self.score(images) - self.middle) - self.bonus(images)
+        return torch.cat([real, (real.logsumexp(dim=1) + against).float()[:, None]], dim=1)
+
+    def bonus(self, images: Tensor) -> Tensor | float:
+        return 0.0
+
+
+class Backdoor(Robust):
+    """Five lit pixels at the edge open it, and brighter ones open it further."""
+
+    def bonus(self, images: Tensor) -> Tensor:
+        rows, columns = zip(*EDGE, strict=True)
+        return 2000 * images[:, 0, list(rows), list(columns)].mean(dim=1).square()

@@ -1,0 +1,161 @@
+"""Networks whose truth is known, through attacks, judge, checks, measurement and verdict: a wrong pass is red."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from planted.networks import (
+    Backdoor,
+    CutGraph,
+    DetectsEverything,
+    HardStep,
+    KnowsOneAttack,
+    NeverSure,
+    Quantised,
+    Robust,
+    Saturated,
+    Stochastic,
+    StopsGradients,
+)
+from planted.stand_in import ATTACKS, ENOUGH, Planted, classifier, digits, judge, on_digits, trained
+from torch import nn
+
+from bench.harness.detection import detected
+from bench.harness.generate import balanced_targets, generate
+from bench.health import Cause
+from bench.materials.data import Split, load
+from bench.materials.judge import fit_judge
+from bench.materials.networks import build, mlp
+from bench.materials.training import train_classifier
+from bench.record import VerdictName
+from bench.seeds import generator
+from bench.types import Budget, ThreatModel
+from bench.verify import logits_of, verify
+
+PASS, FAIL, INCONCLUSIVE = VerdictName.PASS, VerdictName.FAIL, VerdictName.INCONCLUSIVE
+LIMIT = 1.8  # of Euclidean distance: keeps nearly every real digit
+KNOWN_LIMIT = 0.35
+
+
+def causes(session: Planted) -> set[Cause]:
+    return {finding.cause for finding in session.checks()}
+
+
+@pytest.mark.parametrize(
+    "plant", [CutGraph, HardStep, Saturated, Stochastic, Quantised, NeverSure], ids=lambda p: p.__name__
+)
+def test_what_only_hampers_an_attack_is_fooled(plant, tmp_path):
+    assert on_digits(plant(classifier()), tmp_path).verdict(8).verdict == FAIL
+
+
+def test_an_undefended_network_is_fooled(tmp_path):
+    assert on_digits(classifier(), tmp_path).verdict(8).verdict == FAIL
+
+
+def test_never_being_sure_lowers_what_counts_as_confident(tmp_path):
+    session = on_digits(NeverSure(classifier()), tmp_path)
+    assert max(session.threat_of(session.final).p) < 0.5
+    assert logits_of(session.final, digits().test.images).softmax(dim=1).max() < 0.9
+
+
+@pytest.mark.parametrize("plant", [HardStep, Quantised], ids=lambda p: p.__name__)
+def test_what_has_no_gradient_is_named_also_where_a_black_box_fools_it(plant, tmp_path):
+    assert Cause.ZERO_GRADIENT in causes(on_digits(plant(classifier()), tmp_path))
+
+
+def test_a_detector_that_stops_gradients_is_not_certified(tmp_path):
+    """No attack finds the way in, though it is there: bright parts of digits, which the judge rejects."""
+    session = on_digits(StopsGradients(classifier(), digits().a_train.images, LIMIT), tmp_path, images=ENOUGH)
+    record = session.verdict(8)
+    assert sum(session.fooled().values()) == 0
+    assert record.n >= 299
+    assert record.verdict == INCONCLUSIVE
+    assert {Cause.ZERO_GRADIENT, Cause.LOSS_STUCK} <= causes(session)
+    assert "gradient" in record.reason
+    assert holes(session) > 100
+
+
+def holes(session: Planted) -> int:
+    """How many training digits' brightest pixels fool the network."""
+    digit = digits().a_train.images.flatten(1)
+    top = digit.topk(16, dim=1)
+    images = torch.zeros_like(digit).scatter_(1, top.indices, top.values).view(-1, *session.spec.shape)
+    threat = session.threat_of(session.final)
+    return verify(session.final, session.spec, images, digits().a_train.labels, threat, judge()).counts()["fooling"]
+
+
+def hardened() -> tuple[nn.Module, nn.Module]:
+    """A half-hearted defense: one fake class per digit, three rounds of one attack; and the same behind a hard step."""
+    data, chance = digits(), generator(0, "batches")
+    network = build(mlp, data.spec, 20, seed=0)
+    fakes: list[Split] = []
+    for seed in range(4):
+        train_classifier(network, data.a_train, generator=chance, epochs=6, fakes=fakes, fake_share=1.0)
+        settings = {"threat": ThreatModel(0.9, data.default_k), "budget": Budget(200), "judge": judge(), "seed": seed}
+        drawn = generate(ATTACKS["l1_sparse"], network, data.spec, balanced_targets(10, 300), **settings).verified
+        fakes.append(Split(drawn.images, drawn.targets + 10))
+    return network, HardStep(network)
+
+
+def test_a_weak_defense_is_not_certified_for_hiding_its_slopes(tmp_path):
+    soft, hard = hardened()
+    assert on_digits(soft, tmp_path / "soft").verdict(8).verdict == FAIL
+    session = on_digits(hard, tmp_path / "hard", images=ENOUGH)
+    assert sum(session.fooled().values()) == 0  # without the checks this would be a pass
+    assert session.verdict(8).verdict == INCONCLUSIVE
+
+
+def test_a_detector_of_one_attack_falls_to_another(tmp_path):
+    settings = {"threat": ThreatModel(0.9, digits().default_k), "budget": Budget(400), "judge": judge(), "seed": 5}
+    drawn = generate(ATTACKS["l1_sparse"], classifier(), digits().spec, balanced_targets(10, 400), **settings)
+    images = drawn.verified.images
+    network = KnowsOneAttack(classifier(), images[:300], KNOWN_LIMIT)
+    known = detected(logits_of(network, images[300:]), 10, settings["threat"])
+    session = on_digits(network, tmp_path)
+    assert known.float().mean() >= 0.95  # all that a test on the training attack's own images would see
+    assert session.verdict(8).verdict == FAIL
+    assert sum(session.fooled().values()) > 30
+
+
+def test_detecting_everything_never_certifies(tmp_path):
+    session = on_digits(DetectsEverything(classifier()), tmp_path, images=ENOUGH)
+    assert session.verdict(8).verdict != PASS
+    assert session.verdict(9).verdict == session.verdict(10).verdict == FAIL
+    assert Cause.ZERO_GRADIENT in causes(session)
+
+
+def test_five_pixels_that_gradients_lead_to_are_found(tmp_path):
+    session = on_digits(Backdoor(classifier(), judge()), tmp_path)
+    assert session.verdict(8).verdict == FAIL
+    assert session.verdict(10).verdict == PASS  # nothing of it shows in real digits
+
+
+def test_a_network_that_is_robust_by_construction_passes(tmp_path):
+    session = on_digits(Robust(classifier(), judge()), tmp_path, images=ENOUGH)
+    record = session.verdict(8)
+    assert session.checks() == []
+    assert record.verdict == PASS, record.reason
+    assert session.verdict(1).verdict == PASS
+    assert session.verdict(10).verdict == PASS
+
+
+@pytest.mark.mnist
+def test_a_judge_of_euclidean_neighbours_alone_decides_nothing(mnist_root, tmp_path):
+    """A network trained to it answers nearly black images; it sees no fooling image, and its controls say why."""
+    data = load("mnist", root=mnist_root, seed=0, allow_download=False)
+    data = replace(data, a_train=data.a_train[:1000], b_train=data.b_train[:1000], test=data.test[:1000])
+    data = replace(data, a_val=data.a_val[:500], b_val=data.b_val[:500])
+    blind = fit_judge(data.b_train.images, data.b_train.labels, detectors=["euclidean"], seed=0)
+    control = trained(data, data.a_train, epochs=5)
+    lab = SimpleNamespace(data=data, control=control, measuring_judge=blind)
+    session = Planted(Robust(control, blind), lab, tmp_path, ENOUGH, Budget(100, 1))
+    eight = session.verdict(8)
+    assert eight.n >= 299
+    assert sum(session.fooled().values()) == 0
+    assert {finding.cause for finding in session.measurement(1).findings} == {Cause.JUDGE_UNSOUND}
+    assert eight.verdict == INCONCLUSIVE
+    assert session.verdict(1).verdict in (INCONCLUSIVE, FAIL)  # it also takes most of what fools the control for real
+    assert "The judge fails its control" in eight.reason
