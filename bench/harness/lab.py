@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from bench.harness.settings import Settings, code_hash, digest
+from bench.harness.settings import Settings, code_hash, digest, source_hash
 from bench.materials.data import Data, load
 from bench.materials.judge import FittedJudge, measuring_judge, training_judge
 from bench.materials.networks import NETWORKS, build, other
@@ -18,6 +18,8 @@ from bench.seeds import derive, generator
 from bench.store import Store, StoreError
 from bench.types import NetworkFactory
 from bench.verify import logits_of
+
+ROLES = ("control", "network-b")
 
 
 class Lab:
@@ -73,20 +75,28 @@ class Lab:
         """An untrained network of the architecture under test, on the run's device."""
         return build(self.factory, self.data.spec, outputs, seed).to(self.device)
 
-    def _trained(self, role: str, factory: NetworkFactory, train: Split, validation: Split) -> nn.Module:
-        """From the cache, re-scored before it is believed; else trained, scored and cached."""
-        seed = derive(self.settings.seed, role)
-        network = build(factory, self.data.spec, self.data.spec.real_classes, seed).to(self.device)
+    def forget(self) -> None:
+        """Drop the cached networks of this run's settings."""
+        for role in ROLES:
+            self._store(role).clear(keep=("work.lock",))
+
+    def _store(self, role: str) -> Store:
         key = digest(
             {
                 "role": role,
                 "asked": [getattr(self.settings, name) for name in ("seed", "network", "device", "threads")],
-                "made of": [self.data.fingerprint, code_hash(), torch.__version__],
+                "made of": [self.data.fingerprint, code_hash(), source_hash(self.factory), torch.__version__],
             }
         )[:16]
-        store = Store(self.settings.run_root / "cache" / f"{role}-{key}")
+        return Store(self.settings.run_root / "cache" / f"{role}-{key}")
+
+    def _trained(self, role: str, factory: NetworkFactory, train: Split, validation: Split) -> nn.Module:
+        """From the cache, re-scored before it is believed; else trained, scored and cached."""
+        seed = derive(self.settings.seed, role)
+        network = build(factory, self.data.spec, self.data.spec.real_classes, seed).to(self.device)
+        store = self._store(role)
         with store.working():
-            if store.has("score.json") and not self.settings.fresh:
+            if store.has("score.json"):
                 network.load_state_dict(store.load_tensors("network.safetensors"))
                 score = accuracy(network, validation)
                 if score != store.load_json("score.json")["accuracy"]:

@@ -47,6 +47,7 @@ class Run:
         if not self.is_worker:
             self._held.enter_context(self.session.store.hold())
             if self.settings.fresh:
+                self.session.lab.forget()
                 self.session.store.clear(keep=("run.lock", "work.lock", "config.json"))
 
     def partial(self, session: pytest.Session) -> bool:

@@ -191,6 +191,15 @@ def test_a_second_run_measures_nothing_again(whole):
     assert again.figures == whole.figures
 
 
+def test_fresh_trains_and_measures_again_and_finds_the_same(whole):
+    before = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*.safetensors")}
+    again = finished(whole.root, "--defense=fakeclass", "--fresh")
+    after = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*.safetensors")}
+    assert set(after) == set(before)
+    assert all(after[path] > before[path] for path in before)
+    assert again.figures == whole.figures
+
+
 @pytest.mark.parametrize(
     ("arguments", "count"),
     [
