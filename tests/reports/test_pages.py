@@ -100,7 +100,7 @@ def test_the_frontier_tells_what_is_reached_at_each_k_and_what_its_failure_is_wo
     assert '<td class="num">4 / 50</td>' in frontier
     assert frontier.count("✓ yes") == 2
     assert frontier.count("the control is not reached either") == 1
-    assert "0 11, 1 12" in frontier
+    assert "0: 11, 1: 12" in frontier
     assert "sigma_zero" in frontier
 
 
