@@ -279,9 +279,11 @@ def _counted(session: Session, found: Verified, success: Tensor) -> tuple[Counts
 
 
 def _summed(parts: Iterable[AttackCounts]) -> dict[str, Counts]:
-    """Per class over all attacks that apply: counts added, means weighted by them."""
+    """Per class over the attacks that decide the criterion: counts added, means weighted by them."""
     sums: dict[str, Counts] = {}
     for part in parts:
+        if not part.required:  # a weak attack of one's own loses its row, and no class by it
+            continue
         for label, counts in part.per_class.items():
             old = sums.get(label, Counts(successes=0, n=0))
             n = old.n + counts.n

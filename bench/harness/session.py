@@ -24,7 +24,7 @@ from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
 from bench.harness.settings import THRESHOLDS, Settings, code_hash, config_of, digest, source_hash
-from bench.health import Finding
+from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
 from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
@@ -286,7 +286,10 @@ class Session:
 
     def checks(self) -> list[Finding]:
         """What is wrong with the way the final network was attacked."""
-        return session_findings(self)
+        try:
+            return session_findings(self)
+        except NonFiniteError as error:
+            return [Finding(cause=Cause.NOT_FINITE, sentence=f"The attacks could not be checked: {error}.")]
 
     def frontier(self) -> Frontier | None:
         """How few lit pixels suffice on the final network, measured once and stored; None where it came to NaN."""

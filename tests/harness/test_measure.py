@@ -12,15 +12,19 @@ from torch import nn
 from bench.harness import measure as module
 from bench.harness.gallery import Made
 from bench.harness.history import Past
-from bench.harness.measure import final_network, just_trained, measure, other_process
+from bench.harness.measure import final_network, just_trained, measure, other_process, sparse
 from bench.harness.settings import BUDGETS
 from bench.health import Cause, Finding
 from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
-from bench.verdict.criteria import REQUIRED_ATTACKS
+from bench.verdict.criteria import REQUIRED_ATTACKS, decide
 from bench.verdict.measurement import Measurement
+from bench.verdict.thresholds import RealThresholds, Thresholds
 from bench.verify import OUTCOMES, Verified
 
 SPEC = ImageSpec((1, 1, 1), 4, ("a", "b"))
+ALLOWED = Thresholds(
+    rates=dict.fromkeys(range(8), 0.95) | {8: 0.01}, real=RealThresholds(accuracy=0.9, confident_accuracy=0.8)
+)
 FOOLING, UNCONFIDENT = OUTCOMES.index(Outcome.FOOLING), OUTCOMES.index(Outcome.UNCONFIDENT)
 
 
@@ -52,6 +56,9 @@ class Gallery:
         return self.found[place, attack]
 
     verdict_part = images
+
+    def made(self, place, attack):
+        return Made(torch.arange(len(self.found[place, attack].targets)), self.found[place, attack], 0, self.broken)
 
     def cascade(self):
         made = {name: found for (place, name), found in self.found.items() if place == "final"}
@@ -158,6 +165,16 @@ def test_attacks_that_training_used_do_not_count_for_criterion_7():
     measured = other_process(session(found, rounds=[Past(0, Fake(), None)]))
     assert measured.per_attack["l1_sparse"].not_applicable
     assert measured.per_attack["masked"].total.n == 8  # on B and on the past network
+
+
+def test_a_weak_attack_of_ones_own_loses_its_row_and_no_class():
+    attacks = (*REQUIRED_ATTACKS, "own")
+    found = {("control", name): images([FOOLING] * 300) for name in REQUIRED_ATTACKS}
+    found["control", "own"] = images([UNCONFIDENT] * 300)
+    record = decide(sparse(session(found, attacks=attacks)), ALLOWED)
+    assert record.verdict == "pass"
+    assert {row.attack: row.verdict for row in record.per_attack}["own"] == "fail"
+    assert not any(row.fails for row in record.per_class)
 
 
 @pytest.mark.parametrize("healthy", [True, False])

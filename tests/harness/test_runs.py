@@ -251,10 +251,13 @@ def test_attacks_from_outside_the_clone_are_in_the_ids_the_certificate_and_the_p
             assert re.search(rf"test_{suite}\.py::\w+\[.*{re.escape(name)}.*\]", done.output), (suite, name)
         for criterion in (0, 1, 6, 7, 8):
             assert name in [row.attack for row in certificate.criteria[criterion].per_attack]
-    # All lit is dense, never sparse: the weak attack loses its own row, and its failing is no evidence.
-    rows = {row.attack: row for row in certificate.criteria[8].per_attack}
+    # All lit is dense, never sparse: the weak attack loses its own row, and no criterion by it.
+    rows = {row.attack: row for row in certificate.criteria[0].per_attack}
     assert rows["own_fixture"].healthy is False
-    assert rows["own_fixture"].verdict == "inconclusive"
+    assert rows["own_fixture"].verdict == "fail"
+    assert certificate.criteria[0].verdict == "pass"
+    rows = {row.attack: row for row in certificate.criteria[8].per_attack}
+    assert rows["own_fixture"].verdict == "not_applicable"  # l1_sparse had fooled every target
     pages = "".join(path.read_text() for path in (tmp_path / "runs" / "site").rglob("*.html"))
     assert all(name in pages for name in names)
     assert (
