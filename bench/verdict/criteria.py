@@ -211,8 +211,8 @@ def _class_rows(per_class: Mapping[str, Counts], threshold: float, direction: Di
 
 
 def percent(rate: float) -> str:
-    """A rate in words, never rounded up to a whole it is not: 0.9996 -> '99.96%'."""
-    for digits in (1, 2, 3, 4):
+    """A rate in words, to two digits, and never rounded to a whole it is not: 0.99999 -> '99.999%'."""
+    for digits in (2, 3, 4):
         text = f"{100 * rate:.{digits}f}"
         if 0 < rate < 1 and float(text) in (0.0, 100.0):
             continue

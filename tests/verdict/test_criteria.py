@@ -104,3 +104,4 @@ def test_percent_never_rounds_to_a_whole_it_is_not():
     assert percent(1.0) == "100%"
     assert percent(0.0001) == "0.01%"
     assert percent(0.95) == "95%"
+    assert percent(0.9698) == "96.98%"  # not the 97% that it misses
