@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from bench.harness.generate import balanced_targets
 from bench.materials.split import Split
 from bench.materials.training import default_epochs, train_classifier
 from bench.meter import Meter
@@ -69,7 +70,7 @@ def rounds(
 def _attacked(task: Task, network: nn.Module, index: int, name: str, attack: tuple[str, Attack]) -> Batch:
     """The round's images, those to be taught marked: they reach their target and the training judge rejects them."""
     budget = Budget(min(task.budget.passes, FIRST_PASSES * 2 ** ((index - 1) // 2)))
-    targets = torch.arange(task.spec.real_classes).repeat(-(-task.images // task.spec.real_classes))
+    targets = balanced_targets(task.spec.real_classes, task.images)
     meter = Meter(network, task.spec, allowance=budget.passes * len(targets))
     draw = generator(task.seed, name, "attack", index)
     called, function = attack

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from bench.harness.detection import by_class
 from bench.harness.history import Past
 from bench.harness.lab import accuracy
 from bench.harness.recorder import SHEET_IMAGES
@@ -132,22 +133,14 @@ def _round(session: Session, past: Past) -> RoundRecord:
     classes = ()
     picture = None
     if images:
-        fooled = images.made.is_(Outcome.FOOLING)
+        made = images.made
+        columns = {"probability": made.probability, "pixels": made.pixels}
+        _, per_class = by_class(made.is_(Outcome.FOOLING), made.targets, names, columns)
         classes = tuple(
-            ClassRow(
-                label=name,
-                ratio=ratio(int(fooled[own].sum()), int(own.sum())),
-                means={
-                    "probability": float(images.made.probability[own].double().mean()),
-                    "pixels": float(images.made.pixels[own].double().mean()),
-                }
-                if own.any()
-                else {},
-            )
-            for label, name in enumerate(names)
-            for own in [images.made.targets == label]
+            ClassRow(label=name, ratio=ratio(counts.successes, counts.n), means=counts.means)
+            for name, counts in per_class.items()
         )
-        shown = images.made[slice(0, SHEET_IMAGES)]
+        shown = made[slice(0, SHEET_IMAGES)]
         picture = _sheet(session, f"round-{past.index:03d}", f"Round {past.index}: {images.attack}", shown)
     return RoundRecord(
         index=past.index,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from bench.harness.generate import Generated, balanced_targets, generate
 from bench.harness.settings import BudgetPlan
+from bench.meter import Meter
 from bench.seeds import derive
 from bench.store import Store
 from bench.task import Batch, Defense, Round
@@ -200,10 +200,7 @@ class History:
         return Images(Verified(**made), taught, heldout, facts["attack"], budget, tuple(facts["cost"]))
 
     def _outputs(self, network: nn.Module) -> int:
-        device = next(network.parameters()).device
-        network.eval()
-        with torch.no_grad():
-            return network(torch.zeros(1, *self.spec.shape, device=device)).shape[1]
+        return Meter(network, self.spec).fake_classes + self.spec.real_classes
 
     def _copy(self, network: nn.Module, outputs: int) -> nn.Module:
         """The round's own network, out of reach of the training that goes on."""

@@ -9,6 +9,7 @@ import json
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+@cache
 def code_hash() -> str:
     """SHA-256 over the code that decides figures; a change of it makes a new run."""
     found = hashlib.sha256()
