@@ -104,3 +104,17 @@ def ood_aware():
     from attacks.ood_aware import ood_aware
 
     return ood_aware
+
+
+@attack_fixture(starts="survivors")
+def transfer():
+    from attacks.onward import onward
+
+    return onward
+
+
+@attack_fixture(starts="real")
+def from_real():
+    from attacks.onward import onward
+
+    return onward

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.harness.generate import balanced_targets, generate
-from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, import_path
+from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, STARTS, import_path
 from bench.harness.select import fooling_half
 from bench.harness.settings import digest
 from bench.seeds import derive
@@ -58,7 +58,7 @@ class Gallery:
     def __init__(self, session: Session):
         self.session = session
         self._made: dict[tuple[str, str], Made | NonFiniteError] = {}
-        self._cascade: dict[str, Made] = {}
+        self._cascades: dict[str, dict[str, Made]] = {}
 
     def made(self, place: str, attack: str) -> Made:
         """All that an attack made at a place; past networks share the budget's images among them.
@@ -84,21 +84,21 @@ class Gallery:
         """The images of `made`."""
         return self.made(place, attack).verified
 
-    def cascade(self) -> dict[str, Made]:
+    def cascade(self, place: str = "final") -> dict[str, Made]:
         """Criterion 8: the cheapest attack first, each on the targets that still stand -> in that order.
 
         Raises:
             NonFiniteError: the network or an attack produced NaN.
         """
-        if not self._cascade:
-            session = self.session
-            n = len(balanced_targets(session.spec.real_classes, session.settings.plan.images))
-            standing = torch.arange(n)
-            for name in sorted(session.settings.attacks, key=lambda name: (self.price(name), name)):
-                made = self._stored("final", name, n, session.k, standing)
-                self._cascade[name] = made
-                standing = standing[~made.verified.is_(Outcome.FOOLING)]
-        return self._cascade
+        session = self.session
+        n = len(balanced_targets(session.spec.real_classes, session.settings.plan.images))
+        standing = torch.arange(n)
+        done = self._cascades.setdefault(place, {})
+        for name in sorted(session.settings.attacks, key=lambda name: (self.price(name), name)):
+            if name not in done:
+                done[name] = self._stored(place, name, n, session.k, standing, folder=f"cascade-{place}")
+            standing = standing[~done[name].verified.is_(Outcome.FOOLING)]
+        return done
 
     def price(self, attack: str) -> float:
         """Passes that one confident, sparse image of the undefended control costs; infinite where there is none."""
@@ -114,7 +114,7 @@ class Gallery:
             try:
                 return {name: made.verified for name, made in self.cascade().items()}
             except NonFiniteError:
-                return {name: made.verified for name, made in self._cascade.items()}
+                return {name: made.verified for name, made in self._cascades[place].items()}
         found = {}
         for name in self.session.settings.attacks:
             with suppress(NonFiniteError):
@@ -138,9 +138,9 @@ class Gallery:
         """The sparsest confident images that an attack which minimises pixels finds with its whole budget."""
         return self._stored(place, attack, MINIMAL_IMAGES, 0).verified
 
-    def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None) -> Made:
+    def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None, folder: str = "") -> Made:
         session = self.session
-        name = f"generated/{place}/{_file_name(attack)}-{n}x{k}.safetensors"
+        name = f"generated/{folder or place}/{_file_name(attack)}-{n}x{k}.safetensors"
         with session.store.working():
             if not session.store.has(name):
                 targets = balanced_targets(session.spec.real_classes, n)
@@ -155,15 +155,22 @@ class Gallery:
         network = session.network_at(place)  # first: training it is no part of this step
         session.say(f"{attack} on {place.replace('-', ' ')}: {len(which)} targets")
         started = time.monotonic()
+        budget = session.settings.plan.attack
+        starts = None
+        if attack in ATTACKS.started:
+            starts = import_path(STARTS[ATTACKS.started[attack]], "start")(
+                session, place, targets[which], budget.restarts
+            )
         made = generate(
             self._attack(attack),
             network,
             session.spec,
             targets[which],
             threat=ThreatModel(session.threat_of(network).p, k),
-            budget=session.settings.plan.attack,
+            budget=budget,
             judge=session.lab.measuring_judge,
             seed=derive(session.settings.seed, "generate", place, attack, k),
+            starts=starts,
         )
         counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
         session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})

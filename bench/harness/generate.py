@@ -51,6 +51,7 @@ def generate(
     budget: Budget,
     judge: Judge,
     seed: int,
+    starts: Tensor | None = None,
 ) -> Generated:
     """Attack `network` for every target; those that do not fool it yet are started again.
 
@@ -59,6 +60,7 @@ def generate(
         budget: passes per image over all restarts; each start gets its share.
         judge: decides between restarts which targets still stand.
         seed: of this generation alone.
+        starts: [restarts, N, C, H, W], what each start begins with; by default the attack's own.
 
     Raises:
         BudgetExceededError: the attack took more passes than its share.
@@ -78,6 +80,7 @@ def generate(
             threat=threat,
             budget=share,
             generator=generator(seed, "restart", restart),
+            start=None if starts is None else starts[restart, standing].to(meter.device),
         )
         forward += meter.forward_passes
         backward += meter.backward_passes

@@ -13,6 +13,7 @@ from bench.harness.detection import by_class, detection_counts, real_counts
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS, Made
 from bench.harness.generate import balanced_targets
 from bench.harness.recorder import pooled
+from bench.harness.registry import ATTACKS
 from bench.harness.select import fooling_half
 from bench.health import Cause, Finding
 from bench.materials.controls import by_budget, measure_controls
@@ -55,6 +56,9 @@ def ood(session: Session) -> Measurement:
     """1: what the attack yields is OOD, and the judge is sound."""
     parts = {}
     for name in session.settings.attacks:
+        if ATTACKS.started.get(name) == "real":
+            parts[name] = _not_applicable(f"{name} starts from real images; criterion 8 counts what is none any more.")
+            continue
         found = session.gallery.images("control", name)
         found = found[found.is_(*REACHED)]
         total, per_class = _counted(session, found, found.is_(Outcome.FOOLING))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -17,14 +17,18 @@ class Registry:
     Args:
         kind: what is registered, for messages: "attack".
         option: the command-line option that picks it: "--attack".
+        families: prefix -> "module:attr" of a function that makes the thing from what follows the prefix:
+            "foolbox:EADAttack" is found by the function for "foolbox", given "EADAttack".
     """
 
-    def __init__(self, kind: str, option: str, **entries: Any):
+    def __init__(self, kind: str, option: str, families: Mapping[str, str] | None = None, **entries: Any):
         self.kind = kind
         self.option = option
+        self.families = dict(families or {})
         self._entries: dict[str, Any] = dict(entries)
         self.minimisers: set[str] = set()  # attacks that look for the fewest pixels
         self.judged: set[str] = set()  # attacks that are given the measuring judge
+        self.started: dict[str, str] = {}  # attacks that are given images to start from, and which
         self._group = f"distal.{kind.replace(' ', '_')}s"
 
     def register(self, name: str, entry: Any) -> None:
@@ -47,6 +51,9 @@ class Registry:
             BadInputError: nobody has that name, or it can't be imported.
         """
         entry = self._entries.get(name)
+        family, _, rest = name.partition(":")
+        if entry is None and family in self.families:
+            return import_path(self.families[family], self.option)(rest)
         if entry is None:
             found = [e for e in entry_points(group=self._group) if e.name == name]
             if len({e.value for e in found}) > 1:
@@ -61,7 +68,7 @@ class Registry:
     def _miss(self, name: str) -> str:
         close = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        known = ", ".join(self.names())
+        known = ", ".join([*self.names(), *(f"{family}:..." for family in self.families)])
         return f"{self.option} {name}: unknown {self.kind}; {hint}expected one of {known}, or module:attr"
 
     def __iter__(self) -> Iterator[str]:
@@ -90,6 +97,9 @@ REFERENCE_ATTACK = "attacks.l1_sparse:l1_sparse"
 # What thins a confident image pixel by pixel while p holds.
 PRUNE = "attacks.prune:prune"
 
+# What an attack may be given to start from: (session, place, targets, restarts) -> images.
+STARTS = {"survivors": "bench.harness.starts:survivors", "real": "bench.harness.starts:real_images"}
+
 DEFENSES = Registry(
     "defense",
     "--defense",
@@ -97,4 +107,12 @@ DEFENSES = Registry(
     undefended="defenses.undefended:undefended",
 )
 NETWORKS = Registry("network", "--network", mlp="bench.materials.networks:mlp", cnn="bench.materials.networks:cnn")
-ATTACKS = Registry("attack", "--attack")
+ATTACKS = Registry(
+    "attack",
+    "--attack",
+    families={
+        "foolbox": "attacks.peers:foolbox",
+        "art": "attacks.peers:art",
+        "torchattacks": "attacks.peers:torchattacks",
+    },
+)

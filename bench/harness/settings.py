@@ -52,6 +52,7 @@ FULL_ONLY = (
     "ead",
     "fmn_l0",
     "fmn_l1",
+    "from_real",
     "greedy_saliency",
     "map_elites",
     "ood_aware",
@@ -59,6 +60,7 @@ FULL_ONLY = (
     "sigma_zero",
     "sparse_pgd_projected",
     "sparse_rs",
+    "transfer",
 )
 BUDGETS = {
     plan.name: plan

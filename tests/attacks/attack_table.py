@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attacks.differential_evolution import differential_evolution
 from attacks.l1_sparse import l1_sparse
 from attacks.masked import masked
+from attacks.onward import onward
 from bench.meter import Meter
 from bench.types import Attack, Budget, ImageSpec, ThreatModel
 from bench.verify import logits_of, reached
@@ -41,6 +42,7 @@ class Entry:
 TABLE = (
     Entry(l1_sparse, factor=1.1, passes=1000),
     Entry(masked, factor=1.5, passes=4000),
+    Entry(onward, factor=1.2, passes=4000),
     Entry(differential_evolution, factor=2.0, passes=4000, most_pixels=64),
 )
 

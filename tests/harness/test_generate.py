@@ -90,6 +90,29 @@ def test_the_budget_is_shared_among_restarts_and_each_draws_anew():
     assert len({draw for _, draw, _ in seen}) == 4
 
 
+def test_each_restart_gets_its_own_starts_for_the_targets_that_still_stand():
+    starts = torch.zeros(2, 3, 1, 1, 2)
+    starts[:, :, 0, 0, 0] = torch.tensor([[1.0, 0.1, 0.0], [0.3, 0.4, 0.5]])
+    given = []
+
+    def attack(classifier, targets, *, start, **_):
+        given.append(start[:, 0, 0, 0].tolist())
+        return start
+
+    generate(
+        attack,
+        Sum(),
+        SPEC,
+        torch.zeros(3).long(),
+        threat=ThreatModel(0.9, 2),
+        budget=TWO_STARTS,
+        judge=Second(),
+        seed=3,
+        starts=starts,
+    )
+    assert given == [pytest.approx([1.0, 0.1, 0.0]), pytest.approx([0.4, 0.5])]
+
+
 def test_no_targets_cost_nothing():
     made = run(constant([1.0, 0.0]), targets=())
     assert (len(made.verified.targets), made.forward_passes) == (0, 0)
