@@ -29,8 +29,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--data-root", default=os.environ.get("DISTAL_DATA_ROOT", "data"), metavar="DIR",
            help="where data sets lie (default: $DISTAL_DATA_ROOT, else data)")  # fmt: skip
     option("--download", action="store_true", help="fetch a data set that is missing")
-    option("--network", default="cnn", metavar="NAME", help="cnn (default), mlp, or module:attr of your own function "
-           "of (spec, outputs)")  # fmt: skip
+    option("--network", default="cnn", metavar="NAME", help="cnn (default), wide, mlp, or module:attr of your own "
+           "function of (spec, outputs)")  # fmt: skip
     option("--attack", action="append", dest="attacks", metavar="NAME", help="attack with this one; repeatable "
            "(default: all at full, fewer below); a fixture's name, or module:function of your own")  # fmt: skip
     option("--budget", default="standard", choices=sorted(BUDGETS), help="images per attack, passes per image, rounds; "

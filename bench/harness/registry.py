@@ -106,7 +106,13 @@ DEFENSES = Registry(
     fakeclass="defenses.fakeclass:fakeclass",
     undefended="defenses.undefended:undefended",
 )
-NETWORKS = Registry("network", "--network", mlp="bench.materials.networks:mlp", cnn="bench.materials.networks:cnn")
+NETWORKS = Registry(
+    "network",
+    "--network",
+    mlp="bench.materials.networks:mlp",
+    cnn="bench.materials.networks:cnn",
+    wide="bench.materials.networks:wide",
+)
 ATTACKS = Registry(
     "attack",
     "--attack",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from bench.materials.split import Split
 
@@ -41,6 +41,7 @@ def train_classifier(
     fake_share: float = 0.5,
     batch_size: int | None = None,
     learning_rate: float = 4e-3,
+    most_shift: int = 0,
     on_batch: OnBatch | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> nn.Module:
@@ -54,6 +55,7 @@ def train_classifier(
         fakes: sets of fakes with their labels, replayed beside the real images; empty ones are left out.
         fake_share: fakes a batch, as a share of its real images, divided evenly among the sets.
         batch_size: real images a batch; `default_batch` of the images, if None.
+        most_shift: pixels by which real images are shifted at random, each way, before they are seen.
 
     Raises:
         ValueError: nothing to train on.
@@ -70,7 +72,10 @@ def train_classifier(
     for _ in range(epochs):
         network.train()
         for index in torch.randperm(len(train), generator=generator).split(batch_size):
-            parts = [train[index], *(replay.take(each) for replay in replays)]
+            real = train[index]
+            if most_shift:
+                real = Split(shifted(real.images, most_shift, generator), real.labels)
+            parts = [real, *(replay.take(each) for replay in replays)]
             labels = torch.cat([part.labels for part in parts]).to(device)
             logits = network(torch.cat([part.images for part in parts]).to(device))
             loss = cross_entropy(logits, labels, reduction="none")
@@ -83,6 +88,17 @@ def train_classifier(
         if on_epoch is not None:
             on_epoch(network)
     return network.eval()
+
+
+def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Each image [N, C, H, W] moved by up to `most` pixels down or up and right or left; what leaves is lost."""
+    height, width = images.shape[2:]
+    padded = pad(images, (most, most, most, most))
+    down, right = torch.randint(0, 2 * most + 1, (2, len(images), 1, 1), generator=generator)
+    rows = (down + torch.arange(height).view(1, -1, 1)).expand(-1, -1, width)
+    columns = (right + torch.arange(width)).expand(-1, height, -1)
+    each = torch.arange(len(images)).view(-1, 1, 1)
+    return padded[each, :, rows, columns].movedim(-1, 1)
 
 
 class Replay:

@@ -11,7 +11,7 @@ import torch
 from bench.materials.data import Data, load
 from bench.materials.networks import NETWORKS, build
 from bench.materials.split import Split
-from bench.materials.training import Replay, default_batch, default_epochs, train_classifier
+from bench.materials.training import Replay, default_batch, default_epochs, shifted, train_classifier
 from bench.verify import logits_of
 
 
@@ -124,6 +124,28 @@ def test_fakes_are_replayed_beside_the_real_images_and_learned():
     assert {tuple(count[10:].tolist()) for count in labels} == {(5, 5, 0)}
     assert logits_of(network, new.images).argmax(dim=1).tolist() == [10] * 7
     assert accuracy(network, data.a_val) >= 0.9
+
+
+def test_shifted_images_keep_what_stays_inside_and_every_shift_comes():
+    image = torch.arange(1.0, 19).view(1, 2, 3, 3)
+    moved = shifted(image.expand(500, -1, -1, -1), 1, torch.Generator().manual_seed(0))
+    places = {(int(r), int(c)) for r, c in (moved[:, 0] == image[0, 0, 1, 1]).nonzero()[:, 1:]}
+    assert places == {(r, c) for r in range(3) for c in range(3)}
+    still = (moved[:, 0, 1, 1] == image[0, 0, 1, 1]).nonzero()[0]
+    assert torch.equal(moved[still], image)
+    down = moved[(moved[:, 1, 2, 1] == image[0, 1, 1, 1]).nonzero()[0]]
+    assert torch.equal(down[:, :, 1:], image[:, :, :2])
+    assert not down[:, :, 0].any()
+
+
+def test_a_shift_is_seen_in_training_alone_and_moves_no_label():
+    seen = []
+    part = digits().a_train[:64]
+    trained("mlp", part, epochs=1, most_shift=1, on_batch=lambda logits, labels, loss: seen.append(labels))
+    assert torch.equal(torch.cat(seen).sort().values, part.labels.sort().values)
+    plain = trained("mlp", part, epochs=1).state_dict()
+    moved = trained("mlp", part, epochs=1, most_shift=1).state_dict()
+    assert not all(torch.equal(plain[key], moved[key]) for key in plain)
 
 
 def test_a_replay_shows_every_image_before_any_again():
