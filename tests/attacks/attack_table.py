@@ -43,7 +43,7 @@ TABLE = (
     Entry(l1_sparse, factor=1.1, passes=1000),
     Entry(masked, factor=1.5, passes=4000),
     Entry(onward, factor=1.2, passes=4000),
-    Entry(differential_evolution, factor=2.0, passes=4000, most_pixels=64),
+    Entry(differential_evolution, factor=1.75, passes=4000),
 )
 
 

@@ -5,27 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from attack_table import UNREACHABLE, Recorder, attacked, random_linear, spec_of
-from torch import nn
 
-from attacks.differential_evolution import (
-    PATIENCE,
-    POPULATION,
-    Population,
-    differential_evolution,
-    offspring,
-    rectangles,
-)
 from attacks.l1_sparse import RUN, Climber, l1_sparse, move
 from attacks.masked import DENSITY, masked, random_mask
 from bench.meter import Meter
-
-
-class NoGradient(nn.Module):
-    """A black box, and one that will not be asked for more."""
-
-    def forward(self, images):
-        assert not torch.is_grad_enabled()
-        return images.flatten(1)[:, :3] * 9
 
 
 def climber(lam: float, alive: int) -> Climber:
@@ -90,43 +73,3 @@ def test_masked_keeps_to_one_mask_per_run():
     assert first.sum() < 64
     assert second.sum() < 64
     assert not torch.equal(first, second)
-
-
-def test_differential_evolution_needs_no_gradient():
-    meter = Meter(NoGradient(), spec_of((1, 4, 4), 3))
-    targets = torch.arange(3)
-    images = attacked(differential_evolution, meter, targets, k=4, passes=400)
-    assert ((images.flatten(1)[:, :3] * 9).softmax(dim=1)[targets, targets] >= 0.9).all()
-    assert meter.backward_passes == 0
-
-
-def test_differential_evolution_looks_at_whole_generations():
-    recorder = Recorder(random_linear((1, 8, 8), 3), spec_of((1, 8, 8), 3))
-    attacked(differential_evolution, recorder, torch.tensor([0]), k=5, passes=5 * POPULATION - 1, p=UNREACHABLE)
-    assert [len(batch) for batch in recorder.batches] == [POPULATION] * 4
-
-
-def test_a_population_stuck_too_long_starts_anew():
-    genes = torch.full((2, POPULATION, 1, 4, 4), 0.5)  # no two differ: nothing else could change them
-    half = torch.full((2, POPULATION), 0.5)
-    parents = Population(torch.arange(2), genes, 0 * half, half, half, torch.tensor([0, PATIENCE]))
-    trial = offspring(parents, torch.Generator().manual_seed(0))
-    assert torch.equal(trial.genes[0], genes[0])
-    assert not torch.isclose(trial.genes[1], genes[1]).all(dim=0).any()
-    trial.fitness = -half  # worse, and taken all the same
-    parents.select(trial)
-    assert torch.equal(parents.genes, trial.genes)
-    assert parents.stale.tolist() == [1, 0]
-
-
-def test_rectangles_are_rectangles_inside_the_image():
-    boxes = rectangles(torch.rand(50, 7, 4, generator=torch.Generator().manual_seed(0)), 5, 9)
-    rows, columns = boxes.any(dim=3), boxes.any(dim=2)
-    assert boxes.shape == (50, 7, 5, 9)
-    assert rows.any(dim=2).all()
-    assert torch.equal(boxes, rows[..., :, None] & columns[..., None, :])
-    changes = (columns[..., 1:] != columns[..., :-1]).sum(dim=2)
-    assert (changes <= 2).all()
-    sizes = boxes.flatten(2).sum(dim=2)
-    assert sizes.min() < 4
-    assert sizes.max() > 36
