@@ -1,0 +1,1 @@
+"""The commands that measure the attacks: `python -m bench.arsenal --help`."""
