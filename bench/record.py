@@ -141,6 +141,23 @@ class Frontier(Record):
         return min((pixels for pixels in self.per_class.values() if pixels is not None), default=None)
 
 
+class ProofRow(Record):
+    """Upper bounds on any real class's probability over all images with at most k lit pixels."""
+
+    k: Count
+    interval: Rate = Field(description="by interval bounds")
+    linear: Rate = Field(description="by linear bounds carried back to the pixels; never higher")
+
+
+class Proof(Record):
+    """What is proved of the final network, whatever an attack finds; outside the eleven criteria."""
+
+    proved_to: Count | None = Field(description="no image with at most this many lit pixels reaches p")
+    sparsest_real: Count = Field(description="fewest lit pixels of a real training image")
+    rows: tuple[ProofRow, ...]
+    reason: str = Field(description="one sentence: what is proved, or why nothing is")
+
+
 class Cost(Record):
     """What the run cost."""
 
@@ -201,7 +218,8 @@ class Certificate(Record):
     score: Rate | None = Field(description="harmonic selection score of the final network")
     fooled_from: int | None = Field(description="fewest lit pixels with which anything reached p")
     frontier: Frontier | None = None
-    proved_to: int | None = Field(None, description="no image with at most this many lit pixels reaches p")
+    proof: Proof | None = None
+    proved_to: Count | None = Field(None, description="no image with at most this many lit pixels reaches p")
     cost: Cost
     hashes: dict[str, Sha256] = Field(description="SHA-256 of every stored weight and image file of the run")
 

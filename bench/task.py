@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from bench.materials.data import Split
-from bench.types import Attack, Budget, ImageSpec, Judge, ThreatModel
+from bench.types import Attack, Budget, ImageSpec, Judge, NetworkFactory, ThreatModel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Task:
         train: real training images of half A.
         validation: real validation images of half A.
         judge: the training judge, fitted on half A; the measuring judge stays out of reach.
-        new_network: (outputs, seed) -> an untrained network of the chosen architecture, on the device.
+        new_network: (outputs, seed) -> an untrained network of the chosen architecture, as the defense shapes it, on
+            the device.
         threat: nominal p and k.
         images: images to make per round.
         budget: the most passes per image that training may spend; less than the suites measure with.
@@ -94,19 +95,28 @@ class Defense:
     Args:
         train: (task, recorder) -> rounds, the first of them without images.
         attacks: what training uses, by name; empty for a defense without a training history.
+        shape: the architecture a user chose -> the one that this defense trains.
     """
 
     train: Callable[[Task, Recorder], Iterator[Round]]
     attacks: Mapping[str, Attack]
+    shape: Callable[[NetworkFactory], NetworkFactory] = lambda factory: factory
 
     def __call__(self, task: Task, recorder: Recorder) -> Iterator[Round]:
         return self.train(task, recorder)
 
 
-def defense(**attacks: Attack) -> Callable[[Callable[[Task, Recorder], Iterator[Round]]], Defense]:
-    """Make a generator function a defense and name the attacks that it trains with."""
+def defense(
+    *, shape: Callable[[NetworkFactory], NetworkFactory] | None = None, **attacks: Attack
+) -> Callable[[Callable[[Task, Recorder], Iterator[Round]]], Defense]:
+    """Make a generator function a defense.
+
+    Args:
+        shape: what it makes of the architecture a user chose; nothing, if None.
+        attacks: those it trains with, by name.
+    """
 
     def wrap(train: Callable[[Task, Recorder], Iterator[Round]]) -> Defense:
-        return Defense(train, attacks)
+        return Defense(train, attacks, shape) if shape else Defense(train, attacks)
 
     return wrap

@@ -30,6 +30,7 @@ def rounds(
     attack: tuple[str, Attack],
     outputs: int,
     label: Callable[[Tensor], Tensor],
+    prepare: Callable[[nn.Module, Task], None] = lambda network, task: None,
 ) -> Iterator[Round]:
     """Round 0 trains on real data; each later one on real data, what its attack found, and all past finds.
 
@@ -40,6 +41,7 @@ def rounds(
         attack: the training attack, with the name it is declared under.
         outputs: K real classes and any fake ones.
         label: targets [N] -> the labels that their images are taught as [N].
+        prepare: what is done to the new network before round 0.
     """
     past = [finished.batch for finished in task.past if finished.batch]
     network = task.past[-1].network if task.past else task.new_network(outputs, derive(task.seed, name))
@@ -58,6 +60,7 @@ def rounds(
         return Round(index, copy.deepcopy(network), batches[-1] if batches else None)
 
     if not task.past:
+        prepare(network, task)
         yield train(0, epochs, [])
     for index in range(len(past) + 1, task.max_rounds + 1):
         if _silent(past, task.budget):

@@ -41,11 +41,16 @@ Scope = Literal["model", "process"]
 
 
 def certify(session: Session, command: str) -> Certificate:
-    """Decide all eleven criteria, write `certificate.json` and its contact sheets -> the certificate."""
+    """Decide all eleven criteria, write `certificate.json` and its contact sheets -> the certificate.
+
+    Raises:
+        NonFiniteError: what can't be left out came to NaN.
+        ProofViolatedError: an attack found what is proved not to exist.
+    """
     criteria = tuple(session.criterion(criterion) for criterion in PROCESS_SCOPE)
     settings, plan = session.settings, session.settings.plan
     certified, summary = _summary(session, criteria)
-    frontier = session.frontier()
+    frontier, proof = session.frontier(), session.proof()
     costs = session.store.load_json("cost.json") if session.store.has("cost.json") else {}
     certificate = Certificate(
         dataset=settings.dataset,
@@ -88,6 +93,8 @@ def certify(session: Session, command: str) -> Certificate:
         score=session.scores[session.selected],
         fooled_from=frontier.fooled_from if frontier else None,
         frontier=frontier,
+        proof=proof,
+        proved_to=proof.proved_to,
         cost=Cost(
             seconds=sum(cost["seconds"] for cost in costs.values()),
             forward_passes=sum(cost["forward_passes"] for cost in costs.values()),

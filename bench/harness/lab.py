@@ -71,9 +71,11 @@ class Lab:
         name = self.settings.network if self.settings.network in NETWORKS else ""
         return self._trained("network-b", other(name), self.data.b_train, self.data.b_val)
 
-    def new_network(self, outputs: int, seed: int) -> nn.Module:
-        """An untrained network of the architecture under test, on the run's device."""
-        return build(self.factory, self.data.spec, outputs, seed).to(self.device)
+    def new_network(
+        self, outputs: int, seed: int, shape: Callable[[NetworkFactory], NetworkFactory] = lambda factory: factory
+    ) -> nn.Module:
+        """An untrained network of the architecture under test, shaped by a defense, on the run's device."""
+        return build(shape(self.factory), self.data.spec, outputs, seed).to(self.device)
 
     def forget(self) -> None:
         """Drop the cached networks of this run's settings."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.harness.registry import ATTACKS
+from bench.harness.registry import ATTACKS, DEFENSES
 from bench.harness.settings import BUDGETS, Settings
 from bench.types import BadInputError
 
@@ -20,8 +20,8 @@ def add_options(parser: pytest.Parser) -> None:
     def option(*names: str, **words: object) -> None:
         group.addoption(*names, **words)
 
-    option("--defense", default="fakeclass", metavar="NAME", help="what trains the network: fakeclass (default), "
-           "undefended, or module:attr of your own")  # fmt: skip
+    option("--defense", default="fakeclass", metavar="NAME", help=f"what trains the network: {', '.join(DEFENSES)} "
+           "(default: fakeclass), or module:attr of your own")  # fmt: skip
     option("--checkpoint", metavar="FILE", help="certify these weights (.safetensors, or a .pt state dict) without "
            "training, at scope model; --network says what they fit")  # fmt: skip
     option("--dataset", default="digits", metavar="NAME", help="digits (default, needs no download), mnist, "
@@ -46,6 +46,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--thresholds", metavar="FILE", help="TOML over suites/thresholds.toml; looser values never certify")
     option("--scope", default="process", choices=["process", "model"], help="what exit status 0 asks for: process "
            "(default, all eleven) or model (a network without a training history)")  # fmt: skip
+    option("--prove", type=int, metavar="K", help="fail unless it is proved that no image with at most K lit pixels "
+           "fools the network (default: the proof only informs)")  # fmt: skip
     option("--run-root", default="runs", metavar="DIR", help="where runs and the leaderboard are kept (default runs)")
     option("--run-dir", metavar="DIR", help="this run's own folder (default: named after its settings)")
     option("--fresh", action="store_true", help="train and measure again, whatever is stored")
@@ -68,6 +70,7 @@ def settings_from(config: pytest.Config) -> Settings:
         (option.threads >= 1, f"--threads {option.threads}; expected at least 1"),
         (option.seed >= 0, f"--seed {option.seed}; expected 0 or more"),
         (option.max_rounds is None or option.max_rounds >= 1, f"--max-rounds {option.max_rounds}; expected at least 1"),
+        (option.prove is None or option.prove >= 0, f"--prove {option.prove}; expected 0 or more lit pixels"),
         (option.replay_sample is None or option.replay_sample >= 1,
          f"--replay-sample {option.replay_sample}; expected at least 1"),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.harness.options import add_options
+from bench.harness.proof import ProofViolatedError
 from bench.harness.registry import ATTACKS
 from bench.harness.run import Run
 from bench.harness.session import Session
@@ -101,6 +102,25 @@ def verdict(distal: Session, request: pytest.FixtureRequest):
             return
         if row.verdict != VerdictName.PASS:
             pytest.fail(f"criterion {criterion} ({record.name}) {row.verdict}: {row.reason}", pytrace=False)
+
+    return check
+
+
+@pytest.fixture
+def proof(distal: Session, request: pytest.FixtureRequest):
+    """See how far the proof reaches; fails where `--prove` asks for more.
+
+    An attack that found what is proved not to exist ends the run: something is wrong with Distal itself.
+    """
+
+    def check() -> None:
+        try:
+            found = distal.proof()
+        except ProofViolatedError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.INTERNAL_ERROR)
+        asked = request.config.option.prove
+        if asked is not None and (found.proved_to is None or found.proved_to < asked):
+            pytest.fail(f"{found.reason} --prove asks for {asked}.", pytrace=False)
 
     return check
 

@@ -104,11 +104,14 @@ DEFENSES = Registry(
     "defense",
     "--defense",
     fakeclass="defenses.fakeclass:fakeclass",
+    fakeclass_gated="defenses.fakeclass_gated:fakeclass_gated",
+    sparse_gate="defenses.sparse_gate:sparse_gate",
     undefended="defenses.undefended:undefended",
 )
 NETWORKS = Registry(
     "network",
     "--network",
+    families={"gated": "defenses.gate:gated_network"},
     mlp="bench.materials.networks:mlp",
     cnn="bench.materials.networks:cnn",
     wide="bench.materials.networks:wide",

@@ -13,6 +13,7 @@ from bench.harness.certify import certify, criteria_in, scope_of
 from bench.harness.options import settings_from
 from bench.harness.preflight import preflight
 from bench.harness.progress import Progress
+from bench.harness.proof import ProofViolatedError
 from bench.harness.session import Session
 from bench.record import Certificate, VerdictName
 from bench.store import StoreError
@@ -73,6 +74,10 @@ class Run:
             except (NonFiniteError, StoreError) as error:
                 self.problem = f"nothing certified: {error}"
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                return
+            except ProofViolatedError as error:
+                self.problem = f"nothing certified: {error}"
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 return
             self.written.append(self.session.store.path("certificate.json"))
             self.written.append(self._render())

@@ -20,6 +20,7 @@ from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab, accuracy
 from bench.harness.measure import measure
+from bench.harness.proof import proof
 from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
@@ -28,7 +29,7 @@ from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
 from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
-from bench.record import AttackRow, CriterionRecord, Frontier
+from bench.record import AttackRow, CriterionRecord, Frontier, Proof
 from bench.store import Store
 from bench.task import Defense, Task
 from bench.types import Attack, BadInputError, ImageSpec, NonFiniteError, ThreatModel
@@ -145,6 +146,10 @@ class Session:
 
     # The history
 
+    def new_network(self, outputs: int, seed: int) -> nn.Module:
+        """An untrained network as the defense shapes it, on the run's device."""
+        return self.lab.new_network(outputs, seed, self.defense.shape)
+
     @property
     def has_history(self) -> bool:
         """Whether there are rounds to measure criteria 2 to 5 on."""
@@ -168,7 +173,7 @@ class Session:
             self.threat_of,
             self.settings.plan,
             self.settings.seed,
-            lambda outputs: self.lab.new_network(outputs, 0),
+            lambda outputs: self.new_network(outputs, 0),
         )
         with self.store.working():
             history.load()
@@ -195,7 +200,7 @@ class Session:
             train=self.data.a_train,
             validation=self.data.a_val,
             judge=self.lab.training_judge,
-            new_network=self.lab.new_network,
+            new_network=self.new_network,
             threat=ThreatModel(settings.p, self.k),
             images=plan.images,
             budget=plan.training,
@@ -296,6 +301,14 @@ class Session:
         with suppress(NonFiniteError):
             return frontier(self)
         return None
+
+    def proof(self) -> Proof:
+        """Up to how many lit pixels no image fools the final network, computed once and stored.
+
+        Raises:
+            ProofViolatedError: an attack found what is proved not to exist.
+        """
+        return proof(self)
 
     def measurement(self, criterion: int) -> Measurement:
         """One criterion's figures, measured once and stored; what broke it once is raised again, not tried again."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from bench.materials.split import Split
+from bench.types import ImageSpec
 
 IMAGES_SEEN = 200_000
 LEAST_EPOCHS, MOST_EPOCHS = 5, 100
@@ -29,6 +30,11 @@ def default_epochs(images: int) -> int:
 def default_batch(images: int) -> int:
     """Images a batch: small data sets take small ones, for enough steps in an epoch."""
     return min(MOST_BATCH, max(LEAST_BATCH, images // 20))
+
+
+def default_shift(spec: ImageSpec) -> int:
+    """Pixels by which an image may be moved and still be what it was: none on very small ones."""
+    return max(spec.shape[1:]) // 14
 
 
 def train_classifier(

@@ -61,10 +61,10 @@ def outputs_of(path: Path, factory: NetworkFactory, spec: ImageSpec) -> int:
             f"{path} has no layer {head}, which decides the outputs; expected the weights of this network: "
             "name its network with --network"
         )
-    outputs = weights[head].shape[0]
+    outputs = weights[head].shape[0] - narrow[head].shape[0] + least
     if outputs < least:
         raise BadInputError(
-            f"{path}: {head} has {outputs} outputs; expected {least} or more, one for each real class: "
+            f"{path}: {head} makes {outputs} outputs; expected {least} or more, one for each real class: "
             "name the data set it was trained on with --dataset"
         )
     return outputs

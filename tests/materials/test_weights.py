@@ -90,7 +90,7 @@ def test_a_factory_of_one_size_keeps_it(tmp_path):
 def test_too_few_outputs(tmp_path):
     path = tmp_path / "network.safetensors"
     save(path, network(outputs=2))
-    assert "5.weight has 2 outputs; expected 3 or more" in refusal(lambda: outputs_of(path, mlp, SPEC))
+    assert "5.weight makes 2 outputs; expected 3 or more" in refusal(lambda: outputs_of(path, mlp, SPEC))
 
 
 def test_another_architecture_has_no_layer_for_the_outputs(tmp_path):

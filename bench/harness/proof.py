@@ -1,0 +1,76 @@
+"""What is proved of the final network, beside what the attacks found: no image with at most k lit pixels reaches p."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.materials.data import Data
+from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to
+from bench.record import Proof, ProofRow
+from bench.types import NonFiniteError, lit_pixels
+
+if TYPE_CHECKING:
+    from bench.harness.session import Session
+
+METHODS = ("interval", "linear")
+STEPS = (0, 1, 2, 5, 10, 20)  # then doubled up to k
+
+
+class ProofViolatedError(Exception):
+    """An image reaches p with no more lit pixels than are proved: the prover or the harness is wrong."""
+
+
+def proof(session: Session) -> Proof:
+    """How far the proof reaches on the final network, computed once and stored.
+
+    Raises:
+        ProofViolatedError: an attack found what is proved not to exist.
+    """
+    name = "proof.json"
+    with session.store.working():
+        if not session.store.has(name):
+            session.say("proving")
+            session.store.save_json(name, _computed(session).model_dump(mode="json"))
+        found = Proof.model_validate(session.store.load_json(name))
+    _compare(session, found)
+    return found
+
+
+def sparsest_real(data: Data) -> int:
+    """Fewest lit pixels of a real training image: a proof up to one less costs nothing that is real."""
+    return min(int(lit_pixels(half.images).min()) for half in (data.a_train, data.b_train))
+
+
+def _computed(session: Session) -> Proof:
+    network, spec = session.final, session.spec
+    sparsest = sparsest_real(session.data)
+    try:
+        reach = proved_to(network, spec, session.threat_of(network).p)
+        steps = {k for k in (*STEPS, *(20 * 2**i for i in range(1, 12))) if k <= session.k}
+        steps |= {session.k, sparsest - 1} | ({reach, reach + 1} if reach is not None else set())
+        ks = sorted(k for k in steps if 0 <= k <= spec.pixels)
+        interval, linear = (bounds(network, spec, ks, way).probability.amax(dim=1) for way in METHODS)
+    except (UnsupportedLayerError, NonFiniteError) as error:
+        return Proof(proved_to=None, sparsest_real=sparsest, rows=(), reason=f"No proof: {error}.")
+    rows = tuple(
+        ProofRow(k=k, interval=float(wide), linear=float(tight))
+        for k, wide, tight in zip(ks, interval, linear, strict=True)
+    )
+    return Proof(proved_to=reach, sparsest_real=sparsest, rows=rows, reason=_sentence(reach, sparsest))
+
+
+def _sentence(reach: int | None, sparsest: int) -> str:
+    if reach is None:
+        return "Nothing is proved: the bound does not even keep the blank image below p."
+    held = f"No image with at most {reach} lit pixels reaches p for any class"
+    return f"{held}; the sparsest real training image has {sparsest}."
+
+
+def _compare(session: Session, found: Proof) -> None:
+    frontier = session.frontier()
+    fooled = frontier.fooled_from if frontier else None
+    if found.proved_to is not None and fooled is not None and fooled <= found.proved_to:
+        raise ProofViolatedError(
+            f"internal error: no image with at most {found.proved_to} lit pixels should reach p, but one with {fooled} "
+            f"does (run directory {session.store.folder}); expected fewer: please report it with this folder"
+        )

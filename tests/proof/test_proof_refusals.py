@@ -1,0 +1,155 @@
+"""What can't be bounded is refused by name, never guessed at."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from proof_zoo import facts
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to, upper_logit
+from bench.types import BadInputError
+
+SHAPE = (1, 4, 4)
+
+
+class Louder(nn.Linear):
+    def forward(self, x):
+        return 10 * super().forward(x)
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.inner(x.flatten(1)) * 2
+
+
+class Twice(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+def hooked(layer, kind):
+    getattr(layer, f"register_{kind}")(lambda *args: None)
+    return layer
+
+
+def overridden(layer, name):
+    setattr(layer, name, lambda *args: layer)
+    return layer
+
+
+def compiled():
+    layer = nn.Linear(16, 3)
+    layer._compiled_call_impl = layer.forward  # as Module.compile does, without the compiler
+    return layer
+
+
+def detached():
+    layer = nn.Linear(16, 3)
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.weight = weight
+    return layer
+
+
+REFUSED = {
+    "GELU": lambda: [nn.Flatten(), nn.GELU(), nn.Linear(16, 3)],
+    "Louder": lambda: [nn.Flatten(), Louder(16, 3)],
+    "Wrapped": lambda: [Wrapped()],
+    "Twice": lambda: [Twice(nn.Flatten(), nn.Linear(16, 3))],
+    "Linear with a forward hook": lambda: [nn.Flatten(), hooked(nn.Linear(16, 3), "forward_hook")],
+    "Flatten with a forward hook": lambda: [hooked(nn.Flatten(), "forward_pre_hook"), nn.Linear(16, 3)],
+    "Identity with a forward hook": lambda: [nn.Flatten(), hooked(nn.Identity(), "forward_hook"), nn.Linear(16, 3)],
+    "Linear with a forward of its own": lambda: [nn.Flatten(), overridden(nn.Linear(16, 3), "forward")],
+    "Conv2d with a _conv_forward of its own": lambda: [overridden(nn.Conv2d(1, 1, 1), "_conv_forward"), nn.Flatten()],
+    "Dropout with a train of its own": lambda: [overridden(nn.Dropout(), "train"), nn.Flatten(), nn.Linear(16, 3)],
+    "Linear with a weight that is no parameter": lambda: [nn.Flatten(), detached()],
+    "Linear compiled": lambda: [nn.Flatten(), compiled()],
+    "ParametrizedLinear": lambda: [nn.Flatten(), parametrizations.weight_norm(nn.Linear(16, 3))],
+    "Conv2d with padding_mode=reflect": lambda: [nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), nn.Flatten()],
+    "Conv2d with padding='same'": lambda: [nn.Conv2d(1, 1, 2, padding="same"), nn.Flatten()],
+    "BatchNorm2d without running statistics": lambda: [nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten()],
+    "MaxPool2d with ceil_mode=True": lambda: [nn.MaxPool2d(3, ceil_mode=True), nn.Flatten()],
+    "MaxPool2d with return_indices=True": lambda: [nn.MaxPool2d(2, return_indices=True), nn.Flatten()],
+    "AvgPool2d with divisor_override": lambda: [nn.AvgPool2d(2, divisor_override=1), nn.Flatten()],
+    "AdaptiveAvgPool2d with output_size=2": lambda: [nn.AdaptiveAvgPool2d(2), nn.Flatten()],
+    "LeakyReLU with negative_slope=-0.1": lambda: [nn.Flatten(), nn.LeakyReLU(-0.1)],
+    "LeakyReLU with negative_slope=2": lambda: [nn.Flatten(), nn.LeakyReLU(2.0)],
+    "Flatten from 2 to -1": lambda: [nn.Flatten(2), nn.Flatten()],
+    "Flatten from 0 to -1": lambda: [nn.Flatten(0), nn.Linear(16, 3)],
+    "Softmax": lambda: [nn.Flatten(), nn.Linear(16, 3), nn.Softmax(dim=1)],
+    "ConvTranspose2d": lambda: [nn.ConvTranspose2d(1, 1, 2), nn.Flatten()],
+    "Linear in torch.float16": lambda: [nn.Flatten(), nn.Linear(16, 3).half()],
+    "PReLU": lambda: [nn.PReLU(), nn.Flatten()],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_no_proof_for_what_is_not_known(name):
+    network = nn.Sequential(*REFUSED[name]()).eval()
+    for prove in (
+        lambda: bounds(network, facts(SHAPE), [1]),
+        lambda: bounds(network, facts(SHAPE), [1], "interval"),
+        lambda: proved_to(network, facts(SHAPE), (0.9,) * 3),
+        lambda: upper_logit(network, facts(SHAPE), 1),
+    ):
+        with pytest.raises(UnsupportedLayerError) as refusal:
+            prove()
+        assert str(refusal.value) == f"{name} is not supported"
+
+
+def test_the_network_itself_may_not_be_changed_either():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with pytest.raises(UnsupportedLayerError, match="Sequential with a forward hook"):
+        bounds(hooked(network, "forward_hook"), facts(SHAPE), [1])
+    with pytest.raises(UnsupportedLayerError, match="Twice"):
+        bounds(Twice(nn.Flatten(), nn.Linear(16, 3)), facts(SHAPE), [1])
+
+
+def test_a_hook_on_every_module_is_refused():
+    handle = nn.modules.module.register_module_forward_hook(lambda *args: None)
+    try:
+        with pytest.raises(UnsupportedLayerError, match="global"):
+            bounds(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), facts(SHAPE), [1])
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [nn.Flatten(), nn.Linear(15, 3)],
+        lambda: [nn.Linear(4, 3), nn.Flatten()],
+        lambda: [nn.Conv2d(3, 1, 3), nn.Flatten()],
+        lambda: [nn.Conv2d(1, 1, 9), nn.Flatten()],
+        lambda: [nn.Flatten(), nn.AvgPool2d(2)],
+        lambda: [nn.BatchNorm2d(2), nn.Flatten()],
+        lambda: [nn.Flatten(), nn.Linear(16, 2)],  # fewer outputs than real classes
+        lambda: [nn.Conv2d(1, 3, 4)],  # outputs that are not flat
+        lambda: [nn.Identity()],
+    ],
+)
+def test_layers_that_do_not_fit_are_bad_input(layers):
+    with pytest.raises(BadInputError):
+        bounds(nn.Sequential(*layers()), facts(SHAPE), [1])
+
+
+def test_upper_logit_wants_one_output():
+    with pytest.raises(BadInputError, match="one output"):
+        upper_logit(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), facts(SHAPE), 1)
+
+
+def test_arguments_that_make_no_sense():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with pytest.raises(ValueError, match="0 or more"):
+        bounds(network, facts(SHAPE), [-1])
+    with pytest.raises(ValueError, match="method"):
+        bounds(network, facts(SHAPE), [1], "exact")
+    with pytest.raises(ValueError, match="0 or more"):
+        upper_logit(nn.Sequential(nn.Flatten(), nn.Linear(16, 1)), facts(SHAPE), -1)
+    assert torch.isfinite(bounds(network, facts(SHAPE), [0]).probability).all()
