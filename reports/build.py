@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.record import Certificate, CertificateError, CriterionRecord, VerdictName
-from reports import charts, words
+from reports import charts, proof_chart, standing, words
 from reports.entry import Entry, read_entry
 from reports.files import write_atomically
 
@@ -148,6 +148,12 @@ def _environment() -> Environment:
         charts.outcome_names,
         charts.stacked,
         charts.success,
+        standing.between,
+        standing.fooled_sentence,
+        standing.level,
+        standing.not_fooled,
+        standing.proof_values,
+        standing.proved_sentence,
     ):
         environment.globals[place.__name__] = place
     environment.globals.update(
@@ -172,6 +178,7 @@ def _certificate_page(entry: Entry) -> dict:
         "c": certificate,
         "broken": _broken(certificate),
         "chart": charts.rounds_chart(certificate.rounds),
+        "proof_charts": proof_chart.proof_charts(certificate),
         "round_sheets": entry.round_sheets,
         "sheets": entry.sheets,
         "test_accuracy": _test_accuracy(certificate),

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bench.record import Certificate, CertificateError, Sheet, VerdictName, read_certificate
+from reports import words
 
 MIB = 2**20
 MAX_CERTIFICATE = 16 * MIB
@@ -95,6 +96,7 @@ def _contradictions(certificate: Certificate) -> Iterator[str]:
     indices = [round_.index for round_ in certificate.rounds]
     if len(set(indices)) != len(indices):
         yield f"rounds: each index may stand once; got {indices[:40]}"
+    yield from _proof_contradictions(certificate)
     if not certificate.certified:
         return
     if certificate.budget.name == "quick":
@@ -103,6 +105,24 @@ def _contradictions(certificate: Certificate) -> Iterator[str]:
     for criterion in certificate.criteria:
         if criterion.verdict is not VerdictName.PASS and criterion.id not in skipped:
             yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
+
+
+def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
+    """What is proved and what fools can't overlap, and each is said once more where it comes from."""
+    proof, frontier, threat = certificate.proof, certificate.frontier, certificate.threat
+    proved, fooled = certificate.proved_to, certificate.fooled_from
+    source = proof.proved_to if proof else None
+    if proved != source:
+        yield f"proved_to: {words.count(proved)}, but proof.proved_to is {words.count(source)}; expected the same"
+    if frontier and fooled != frontier.fooled_from:
+        found = words.count(frontier.fooled_from)
+        yield f"fooled_from: {words.count(fooled)}, but the frontier's is {found}; expected the same"
+    if proved is not None and fooled is not None and fooled <= proved:
+        yield f"proved_to: {words.count(proved)}, yet fooled_from is {words.count(fooled)}; expected more"
+    highest = max(threat.operating_point, default=threat.p)
+    for number, row in enumerate(proof.rows if proof else ()):
+        if row.k == proved and row.linear >= highest:
+            yield f"proof.rows.{number}: a bound of {row.linear} at what is proved; expected less than {highest}"
 
 
 def read_entry(path: Path) -> Entry:

@@ -7,6 +7,7 @@ import textwrap
 from tabulate import tabulate
 
 from bench.record import Certificate, CriterionRecord, VerdictName
+from reports.standing import proof_line
 from reports.words import MARKS, allowed, clean, percent
 
 WIDTH = 100
@@ -16,14 +17,14 @@ ALIGNMENT = ("right", "left", "left", "right", "right", "right", "right")
 
 
 def verdict_table(certificate: Certificate) -> str:
-    """The eleven verdicts as a table, then the sentence of each that did not pass; at most 100 columns."""
+    """The eleven verdicts as a table, what is proved, a sentence for each that did not pass; at most 100 columns."""
     table = tabulate(
         [_row(criterion) for criterion in certificate.criteria],
         headers=HEADERS,
         colalign=ALIGNMENT,
         disable_numparse=True,
     )
-    return "\n".join([table, *_sentences(certificate)])
+    return "\n".join([table, *_proof(certificate), *_sentences(certificate)])
 
 
 def _row(criterion: CriterionRecord) -> tuple[str, ...]:
@@ -40,6 +41,12 @@ def _row(criterion: CriterionRecord) -> tuple[str, ...]:
 
 def _name(criterion: CriterionRecord) -> str:
     return textwrap.shorten(clean(criterion.name), NAME_WIDTH, placeholder=" ...")
+
+
+def _proof(certificate: Certificate) -> list[str]:
+    """A blank line, then what is proved or why nothing is; nothing where no proof was attempted."""
+    line = proof_line(certificate)
+    return [] if line is None else ["", textwrap.fill(clean(line), WIDTH, subsequent_indent="  ")]
 
 
 def _sentences(certificate: Certificate) -> list[str]:

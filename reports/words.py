@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple, TypeVar
 
 from markupsafe import Markup, escape
@@ -92,6 +93,20 @@ def percent(rate: float | None, against: float | None = None, nothing: str = NOT
         if all(_side(rounded, limit) == _side(rate, limit) for limit in limits):
             break
     return f"{written}%"
+
+
+def at_most(rate: float) -> str:
+    """An upper bound with three decimals, rounded up: what is written is still a bound."""
+    return _directed(rate, ROUND_CEILING)
+
+
+def at_least(rate: float) -> str:
+    """What was reached with three decimals, rounded down."""
+    return _directed(rate, ROUND_FLOOR)
+
+
+def _directed(rate: float, way: str) -> str:
+    return f"{(100 * Decimal(str(rate))).quantize(Decimal('0.001'), way)}%"
 
 
 def _side(value: float, limit: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 
@@ -53,12 +54,17 @@ def pages(tmp_path_factory) -> dict:
     evil["summary"] = PAYLOAD + "W" * 3000
     evil["environment"]["command"] = "x" * 3000
     evil_index = build([sample.write_document(folder / "evil", evil), folder / ("long" * 50)], folder / "evil-site")
+    close = sample.document(folder / "close", verdicts="ppppppppfpp") | {"fooled_from": 22, "proved_to": 21}
+    close |= {"proof": sample.proof(21, 20)}
+    close["frontier"]["per_class"] = {"0": 22}
+    close_index = build([sample.write_document(folder / "close", close)], folder / "close-site")
     single = next(page for page in certificate_pages(index) if "fakeclass-single" in page.name)
     many = next(page for page in certificate_pages(index) if "mnist" in page.name)
     return {
         "index": index,
         "certificate": single,
         "many rounds": many,
+        "close marks": certificate_pages(close_index)[0],
         "hostile index": evil_index,
         "hostile certificate": certificate_pages(evil_index)[0],
     }
@@ -121,6 +127,29 @@ def test_the_keyboard_reaches_links_and_wide_tables(browser, pages):
     assert reached[0] == "skip"
     assert any(name.startswith("scroll") for name in reached)
     assert "SUMMARY" in reached
+
+
+BOXES = """
+const figure = [...document.querySelectorAll('.proof-chart')].filter(one => one.getClientRects().length)
+if (figure.length != 1) return figure.length
+const box = one => { const at = one.getBoundingClientRect(); return [at.left, at.top, at.right, at.bottom] }
+return [figure[0].getAttribute('width'), [...figure[0].querySelectorAll('text')].map(box)]
+"""
+
+
+@pytest.mark.parametrize("name", ["certificate", "close marks"])
+@pytest.mark.parametrize(("size", "drawn"), [("phone", "328"), ("desktop", "704")])
+def test_one_figure_of_the_proof_is_shown_and_its_words_never_overlap(browser, pages, name, size, drawn):
+    show(browser, pages[name], size)
+    width, boxes = browser.execute_script(BOXES)
+    assert width == drawn
+    assert len(boxes) > 12
+    for left, _, right, _ in boxes:
+        assert left >= 0
+        assert right <= SIZES[size][0]
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] + 2 or other[3] <= one[1] + 2
+        assert apart, (one, other)
 
 
 def test_a_verdict_leads_to_its_criterion(browser, pages):

@@ -241,6 +241,31 @@ def test_a_certificate_that_does_not_follow_from_its_verdicts_is_refused(tmp_pat
     assert expected in refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"proved_to": 7}, "proved_to: 7, but proof.proved_to is 6; expected the same"),
+        ({"proof": None}, "proved_to: 6, but proof.proved_to is \N{EN DASH}; expected the same"),
+        ({"fooled_from": 12}, "fooled_from: 12, but the frontier's is 11; expected the same"),
+        ({"fooled_from": None}, "fooled_from: \N{EN DASH}, but the frontier's is 11; expected the same"),
+        ({"fooled_from": 6, "frontier": None}, "proved_to: 6, yet fooled_from is 6; expected more"),
+    ],
+)
+def test_a_proof_that_the_rest_contradicts_is_refused(tmp_path, change, expected):
+    data = sample.document(tmp_path / "one", verdicts="ppppppppfpp") | change
+    assert refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out") == expected
+
+
+def test_a_proof_up_to_where_its_own_bound_reaches_p_is_refused(tmp_path):
+    data = sample.document(tmp_path / "one")
+    data |= {"proved_to": 7, "proof": data["proof"] | {"proved_to": 7}}
+    data["threat"]["operating_point"] = [0.88] * 10
+    place = [row["k"] for row in data["proof"]["rows"]].index(7)
+    data["proof"]["rows"][place]["linear"] = 0.88
+    reason = refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out")
+    assert reason == f"proof.rows.{place}: a bound of 0.88 at what is proved; expected less than 0.88"
+
+
 def test_criteria_and_rounds_stand_once(tmp_path):
     data = sample.document(tmp_path / "one")
     data["criteria"][4] = data["criteria"][5]

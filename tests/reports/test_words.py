@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,3 +98,15 @@ def test_a_column_has_one_number_of_decimals():
     assert words.decimals_for([0.5, 12.0]) == 1
     assert words.decimals_for([]) == 3
     assert words.figure(1e300, 1) == "1e+300"
+
+
+@given(RATES)
+def test_bounds_are_rounded_outward(rate):
+    over, under = (Decimal(way(rate)[:-1]) / 100 for way in (words.at_most, words.at_least))
+    assert under <= Decimal(str(rate)) <= over
+    assert over - under <= Decimal("0.00001")
+
+
+def test_outward_rounding_starts_from_the_number_as_it_is_written():
+    assert words.at_most(0.9) == words.at_least(0.9) == "90.000%"
+    assert words.at_most(5e-324) == "0.001%"
