@@ -24,6 +24,7 @@ ROOMS = {
     "bench/proof": ("bench.types", "bench.materials", "bench.proof", "bench.verify"),
     "bench/harness": ("bench",),
     "bench/arsenal": ("bench", "attacks"),
+    "bench/figures": ("bench", "attacks", "defenses"),
     "bench/speed": ("bench", "attacks"),
     "attacks": ("bench", "attacks"),
     "defenses": ("bench", "attacks", "defenses"),

@@ -1,0 +1,1 @@
+"""The commands that measure the proof and write the page of its figures."""

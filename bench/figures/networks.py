@@ -1,0 +1,84 @@
+"""The networks that are measured: classifiers trained as `sparse_gate` trains its own, and gates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.arsenal.networks import fingerprint
+from bench.figures.rows import made_of
+from bench.harness.lab import accuracy
+from bench.harness.registry import NETWORKS
+from bench.materials.data import Data
+from bench.materials.networks import build
+from bench.materials.training import default_epochs, default_shift, train_classifier
+from bench.seeds import derive, generator
+from bench.store import Store, StoreError
+from defenses.gate import gate_network, train_gate
+from defenses.sparse_gate import SHIFTED_EPOCHS
+
+MODULES = ("bench.materials.networks", "bench.materials.training", "bench.materials.gate", "bench.proof.bounds")
+DEFENSE = ("defenses.gate", "defenses.sparse_gate", "bench.figures.networks")  # the files alone
+
+
+class Certain(nn.Module):
+    """The classifier that says the same of every image [N, C, H, W] -> zeros [N, outputs].
+
+    No prover reads it, so of a gate before it just the gate is bounded.
+    """
+
+    def __init__(self, outputs: int):
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.new_zeros(len(images), self.outputs)
+
+
+def trained(name: str, data: Data, seed: int, cache: Path) -> nn.Module:
+    """A classifier with K outputs, trained on half A's training images as `sparse_gate` trains its own.
+
+    From the cache, re-scored before it is believed; else trained and cached.
+
+    Raises:
+        BadInputError: no such network.
+        StoreError: the cached weights do not score what they did.
+    """
+    network = build(NETWORKS.load(name), data.spec, data.spec.real_classes, derive(seed, "sparse_gate"))
+    key = made_of(name, data.fingerprint, seed, modules=MODULES[:2], alone=DEFENSE[1:])
+    store = Store(cache / f"figures-{name.replace(':', '-')}-{key[:16]}")
+    with store.working():
+        if not store.has("score.json"):
+            _train(network, data, seed)
+            store.save_tensors("network.safetensors", network.state_dict())
+            store.save_json("score.json", {"accuracy": accuracy(network, data.a_val)})
+        network.load_state_dict(store.load_tensors("network.safetensors"))
+        score = accuracy(network, data.a_val)
+        if score != store.load_json("score.json")["accuracy"]:
+            raise StoreError(f"{store.folder}: the cached network scores {score}, not what it did; delete the folder")
+    return network.eval()
+
+
+def _train(network: nn.Module, data: Data, seed: int) -> None:
+    shift = default_shift(data.spec)
+    train_classifier(
+        network,
+        data.a_train,
+        generator=generator(seed, "sparse_gate", "batches"),
+        epochs=default_epochs(len(data.a_train)) * (SHIFTED_EPOCHS if shift else 1),
+        most_shift=shift,
+    )
+
+
+def trained_gate(data: Data, k: int, seed: int) -> nn.Sequential:
+    """`sparse_gate`'s gate, trained on half A's training images to k."""
+    gate = build(lambda spec, outputs: gate_network(spec), data.spec, 1, derive(seed, "gate"))
+    train_gate(gate, data.a_train, data.spec, k, generator=generator(seed, "gate"))
+    return gate.eval()
+
+
+def weights_of(network: nn.Module) -> str:
+    """SHA-256 of a network's weights."""
+    return fingerprint({name: tensor for name, tensor in network.state_dict().items() if torch.is_tensor(tensor)})
