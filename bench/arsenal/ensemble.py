@@ -9,19 +9,18 @@ from bench.harness.registry import ATTACKS
 from bench.types import Attack
 
 # Other libraries' attacks that minimise pixels, or may be made to; "library:Attack", as `--attack` takes them.
-PEERS = (
+PEERS = (  # those that find sparse images from blank at all; attacks/peers/README.md has the rest
     "foolbox:EADAttack",
     "foolbox:L0FMNAttack",
     "foolbox:L1FMNAttack",
+    "foolbox:SparseL1DescentAttack",
     "foolbox:L1BrendelBethgeAttack",
     "foolbox:L0BrendelBethgeAttack",
     "art:ElasticNet",
-    "art:SaliencyMapMethod",
+    "art:SaliencyMapMethod(theta=1.0)",
     "torchattacks:JSMA",
     "torchattacks:SparseFool",
     "torchattacks:EADL1",
-    "torchattacks:OnePixel",
-    "torchattacks:Pixle",
 )
 DISTRIBUTIONS = {"foolbox": "foolbox", "art": "adversarial-robustness-toolbox", "torchattacks": "torchattacks"}
 
