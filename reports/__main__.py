@@ -14,6 +14,7 @@ from reports.words import one_line
 
 BUILD = """\
 Build the leaderboard from certificates: index.html, and one page per certificate, each complete in itself.
+Beside them, for machines: data.json, table.csv, schema.json, and a badge per certificate.
 Nothing else is needed; torch is not imported.
 
 example:

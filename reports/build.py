@@ -1,26 +1,32 @@
-"""From certificates to pages: an index, and one page per certificate, each complete in itself."""
+"""From certificates to a site: an index, one page and one badge per certificate, and the same for machines."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from bench.record import Certificate, CertificateError, CriterionRecord, VerdictName
-from reports import charts, proof_chart, standing, words
-from reports.entry import Entry, read_entry
+from bench.record import CertificateError
+from reports import machine, pages
+from reports.board import Row, group_of
+from reports.entry import Entry, Picture, read_entry
 from reports.files import write_atomically
+from reports.pages import BADGE, GENERATOR
 
 CERTIFICATE_NAME = "certificate.json"
 MAX_DEPTH = 4  # folders below a given one that are searched
-PAGE_NAME = re.compile(r"[a-z0-9-]+-[0-9a-f]{12}\.html")
-GENERATOR = '<meta name="generator" content="Distal">'
+OURS = {  # what an earlier build wrote: folder -> names, and the mark inside
+    "certificates": (re.compile(r"[a-z0-9-]+-[0-9a-f]{12}\.html"), GENERATOR),
+    "badges": (re.compile(r"[a-z0-9-]+-[0-9a-f]{12}\.svg"), BADGE),
+}
+MAX_PAGE = 1_500_000  # bytes of a certificate's page, images included
+PICTURES = (800_000, 250_000, 0)  # bytes of images that a page may hold; the next where it grows too large
+ALONE = 64  # certificates that one process makes faster than several
 
 
 @dataclass(frozen=True)
@@ -34,28 +40,6 @@ class Refusal:
     def short_path(self) -> str:
         """Enough to find it, without the folders of whoever built the page."""
         return "/".join(self.path.parts[-2:])
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model of the leaderboard."""
-
-    slug: str
-    certificate: Certificate
-
-    @property
-    def group(self) -> tuple:
-        """What rows must share to be compared."""
-        certificate = self.certificate
-        threat = certificate.threat
-        return (certificate.dataset, certificate.image_shape, threat.k, threat.p, certificate.class_names)
-
-    @property
-    def order(self) -> tuple:
-        """Certified first, then by score."""
-        certificate = self.certificate
-        score = -1.0 if certificate.score is None else certificate.score
-        return (not certificate.certified, -score, certificate.defense, self.slug)
 
 
 @dataclass(frozen=True)
@@ -104,106 +88,96 @@ def build(certificates: list[Path], out: Path) -> Path:
 
 def build_site(certificates: list[Path], out: Path) -> Site:
     """As `build`, and say what was refused. The index is written last: it never links to a missing page."""
-    pages, rows, refusals = _environment(), {}, []
-    for path in certificates:
-        try:
-            entry = read_entry(path)
-        except CertificateError as error:
-            refusals.append(Refusal(path, str(error).removeprefix(f"{path}: ")))
-            continue
-        page = pages.get_template("certificate.html").render(**_certificate_page(entry))
-        write_atomically(out / "certificates" / f"{entry.slug}.html", page)
-        rows[entry.slug] = Row(entry.slug, entry.certificate)
+    rows, refusals = {}, []
+    for made in _made(certificates, out):
+        if isinstance(made, Refusal):
+            refusals.append(made)
+        else:
+            rows[made.slug] = made
+    ordered = [rows[slug] for slug in sorted(rows)]
+    refused = [
+        machine.Refused(file=machine.name(one.short_path), reason=machine.sentence(one.reason)) for one in refusals
+    ]
+    table = machine.Table(certificates=tuple(row.summary for row in ordered), refused=tuple(refused))
+    write_atomically(out / "data.json", machine.as_json(table))
+    write_atomically(out / "table.csv", machine.as_csv(table))
+    write_atomically(out / "schema.json", machine.schema())
     index = out / "index.html"
-    write_atomically(index, pages.get_template("index.html").render(**_index_page(rows.values(), refusals)))
-    _remove_old_pages(out / "certificates", rows.keys())
+    write_atomically(index, pages.index_page(ordered, refused))
+    _remove_old(out, rows.keys())
     return Site(index, len(rows), refusals)
 
 
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=words.clean,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    for write in (
-        words.allowed,
-        words.breakable,
-        words.compact,
-        words.count,
-        words.duration,
-        words.label,
-        words.lone,
-        words.percent,
-    ):
-        environment.filters[write.__name__] = write
-    for place in (
-        charts.class_table,
-        charts.mean_columns,
-        charts.outcome_names,
-        charts.stacked,
-        charts.success,
-        standing.between,
-        standing.fooled_sentence,
-        standing.level,
-        standing.not_fooled,
-        standing.proof_values,
-        standing.proved_sentence,
-    ):
-        environment.globals[place.__name__] = place
-    environment.globals.update(
-        criteria=words.CRITERIA,
-        generator=GENERATOR,
-        marks=words.MARKS,
-        nothing=words.NOTHING,
-        outcomes=words.OUTCOMES,
-    )
-    return environment
+def _made(certificates: list[Path], out: Path) -> Iterator[Row | Refusal]:
+    """Each certificate's page and badge, in the order given; many are shared among processes."""
+    workers = min(os.cpu_count() or 1, 8)
+    if len(certificates) <= ALONE or workers == 1:
+        yield from (make(path, out) for path in certificates)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(make, out=out), certificates, chunksize=8)
 
 
-def _index_page(rows: Iterable[Row], refusals: list[Refusal]) -> dict:
-    ordered = sorted(rows, key=lambda row: (row.group, row.order))
-    groups = [list(group) for _, group in itertools.groupby(ordered, key=lambda row: row.group)]
-    return {"groups": groups, "refusals": refusals, "broken": _broken, "test_accuracy": _test_accuracy}
+def make(path: Path, out: Path) -> Row | Refusal:
+    """Write one certificate's page and badge, or say why not."""
+    try:
+        entry = read_entry(path)
+        page = _page(path, entry)
+    except CertificateError as error:
+        return Refusal(path, str(error).removeprefix(f"{path}: "))
+    certificate, slug = entry.certificate, entry.slug
+    write_atomically(out / "certificates" / f"{slug}.html", page, flush=False)
+    write_atomically(out / "badges" / f"{slug}.svg", pages.badge(certificate), flush=False)
+    return Row(slug, machine.summarise(certificate, slug), group_of(certificate))
 
 
-def _certificate_page(entry: Entry) -> dict:
-    certificate = entry.certificate
-    return {
-        "c": certificate,
-        "broken": _broken(certificate),
-        "chart": charts.rounds_chart(certificate.rounds),
-        "proof_charts": proof_chart.proof_charts(certificate),
-        "round_sheets": entry.round_sheets,
-        "sheets": entry.sheets,
-        "test_accuracy": _test_accuracy(certificate),
-    }
+def _page(path: Path, entry: Entry) -> str:
+    """The page with as many pictures as it may hold.
+
+    Raises:
+        CertificateError: even without pictures it is too large.
+    """
+    for room in PICTURES:
+        sheets, rounds = _chosen(entry, room)
+        page = pages.certificate_page(entry, sheets, rounds, entry.slug)
+        if len(page.encode()) <= MAX_PAGE:
+            return page
+    raise CertificateError(f"{path}: its page would exceed {MAX_PAGE // 1000} kB; too large to be shown")
 
 
-def _broken(certificate: Certificate) -> list[CriterionRecord]:
-    """What keeps a model from its certificate: failures first, then what stayed open."""
-    order = (VerdictName.FAIL, VerdictName.INCONCLUSIVE)
-    broken = [criterion for criterion in certificate.criteria if criterion.verdict in order]
-    return sorted(broken, key=lambda criterion: order.index(criterion.verdict))
+def _chosen(entry: Entry, room: int) -> tuple[list[Picture], dict[int, Picture]]:
+    """This model's sheets, the control's, then rounds: the last, the first, those in the middle of the widest gaps."""
+    sheets, rounds = [], {}
+    for picture in sorted(entry.sheets, key=lambda picture: "control" in picture.title):
+        room -= len(picture.data)
+        if room >= 0:
+            sheets.append(picture)
+    indices = sorted(entry.round_sheets)
+    for place in _spread_out(len(indices)):
+        picture = entry.round_sheets[indices[place]]
+        room -= len(picture.data)
+        if room >= 0:
+            rounds[indices[place]] = picture
+    return sheets, rounds
 
 
-def _test_accuracy(certificate: Certificate) -> float | None:
-    """Accuracy on real test data; criterion 10 may be decided on another rate, and then logs this one."""
-    last = certificate.criteria[10]
-    logged = last.figures.get("accuracy")
-    return logged if logged is not None and 0 <= logged <= 1 else last.observed
+def _spread_out(total: int) -> list[int]:
+    """0 to total - 1, so that any beginning of the list is spread over all of it."""
+    order, gaps = list(dict.fromkeys([total - 1, 0]))[: total and 2], [(0, total - 1)]
+    for low, high in gaps:
+        middle = (low + high) // 2
+        if low < middle < high:
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return order
 
 
-def _remove_old_pages(folder: Path, current: Iterable[str]) -> None:
-    """Remove the pages of certificates that are gone, and only what an earlier build wrote."""
-    for page in sorted(folder.glob("*.html")):
-        if PAGE_NAME.fullmatch(page.name) and page.stem not in current and page.is_file():
-            with page.open(encoding="utf-8", errors="replace") as file:
-                ours = GENERATOR in file.read(2000)
-            if ours:
-                page.unlink()
+def _remove_old(out: Path, current: Iterable[str]) -> None:
+    """Remove what an earlier build wrote for certificates that are gone, and nothing else."""
+    for folder, (names, mark) in OURS.items():
+        for file in sorted((out / folder).glob("*")):
+            if names.fullmatch(file.name) and file.stem not in current and file.is_file():
+                with file.open(encoding="utf-8", errors="replace") as opened:
+                    ours = mark in opened.read(2000)
+                if ours:
+                    file.unlink()

@@ -64,10 +64,10 @@ class Entry:
         """A file name: what it is about, and a hash of all it says."""
         content = self.certificate.model_dump_json().encode()
         parts = (self.certificate.dataset, self.certificate.defense)
-        return "-".join([*map(_safe_name, parts), hashlib.sha256(content).hexdigest()[:12]])
+        return "-".join([*map(safe_name, parts), hashlib.sha256(content).hexdigest()[:12]])
 
 
-def _safe_name(text: str) -> str:
+def safe_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "unnamed"
 
 

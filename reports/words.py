@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -13,6 +14,7 @@ from bench.record import CriterionRecord, VerdictName
 
 NOTHING = "\N{EN DASH}"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+UNUSUAL = re.compile(r"[^\n\t -~]")  # all but printable ASCII: looked up one by one
 
 Text = TypeVar("Text")
 
@@ -59,7 +61,7 @@ def clean(value: Text) -> Text:
     """Text without control and direction characters, which could forge a terminal or a page; others as is."""
     if not isinstance(value, str) or (value.isascii() and value.isprintable()):
         return value
-    return type(value)("".join(REPLACEMENT if _steers(letter) else letter for letter in value))
+    return type(value)(UNUSUAL.sub(_harmless, value))
 
 
 def breakable(name: str) -> Markup:
@@ -72,8 +74,13 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
-def _steers(letter: str) -> bool:
-    return letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cf")
+def _harmless(letter: re.Match[str]) -> str:
+    return REPLACEMENT if unicodedata.category(letter[0]) in ("Cc", "Cf") else letter[0]
+
+
+def clipped(text: str, length: int) -> str:
+    """Text of at most so many characters, an ellipsis where it was cut."""
+    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def label(name: str) -> str:

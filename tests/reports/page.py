@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import reports
+from reports.pages import CERTIFICATE_SCRIPTS, INDEX_SCRIPTS
+
+STATIC = Path(reports.__file__).parent / "static"
+OWN = (INDEX_SCRIPTS, CERTIFICATE_SCRIPTS)
 LOADING = {
     "src",
     "href",
@@ -26,6 +32,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.scripts: list[tuple[str, str]] = []  # type and content
         self.feed(source)
         self.close()
 
@@ -34,6 +41,19 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        if self.tags and self.tags[-1][0] == "script":
+            kind = self.tags[-1][1].get("type") or ""
+            self.scripts.append((kind, data))
+
+    @property
+    def foreign(self) -> list[str]:
+        """Scripts that would run and are not the page's own; content of data blocks that could end them."""
+        own = {"".join((STATIC / name).read_text("utf-8") for name in names) for names in OWN}
+        running = [text for kind, text in self.scripts if kind != "application/json" and text.strip()]
+        data = [text for kind, text in self.scripts if kind == "application/json"]
+        return [text for text in running if text not in own] + [
+            text for text in data if re.search("[<>&\u2028\u2029]", text)
+        ]
 
     @property
     def names(self) -> set[str]:

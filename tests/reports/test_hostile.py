@@ -61,6 +61,8 @@ def test_markup_in_every_text_is_inert(tmp_path):
     for benign, poisoned in ((read(one), read(other)) for one, other in pairs):
         assert poisoned.names <= benign.names
         assert poisoned.attributes <= benign.attributes
+        assert not poisoned.foreign
+        assert [tag for tag, _ in poisoned.tags].count("script") == [tag for tag, _ in benign.tags].count("script")
         assert not any(name.startswith("on") for _, name in poisoned.attributes)
         assert not any(link.strip().lower().startswith(("javascript:", "http")) for link in poisoned.references)
         assert "<script>alert(1)</script>" in poisoned.text
@@ -79,7 +81,11 @@ def test_a_page_never_leaves_its_folder(tmp_path):
     index = build([sample.write_document(tmp_path / "one", data)], tmp_path / "a" / "b" / "out")
     (page,) = certificate_pages(index)
     assert page.name.startswith("up-etc-2f-x-")
-    assert {path.name for path in (tmp_path / "a").rglob("*") if path.is_file()} == {"index.html", page.name}
+    written = {
+        str(path.relative_to(tmp_path / "a" / "b" / "out")) for path in (tmp_path / "a").rglob("*") if path.is_file()
+    }
+    pair = {f"certificates/{page.name}", f"badges/{page.stem}.svg"}
+    assert written == {"index.html", "data.json", "table.csv", "schema.json"} | pair
 
 
 @pytest.mark.parametrize(
@@ -215,7 +221,7 @@ def test_what_is_no_certificate_is_refused(tmp_path, text):
     path = tmp_path / "certificate.json"
     path.write_text(text, encoding="utf-8")
     refusal(path, tmp_path / "out")
-    assert "script" not in read(tmp_path / "out" / "index.html").names
+    assert not read(tmp_path / "out" / "index.html").foreign
 
 
 def test_a_missing_file_a_folder_and_a_link_are_refused(tmp_path):

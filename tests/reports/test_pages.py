@@ -15,7 +15,7 @@ from tests.reports.page import certificate_pages, read
 
 OWN = re.compile(
     r"#[a-z0-9-]+|data:,|data:image/png;base64,[A-Za-z0-9+/=]+"
-    r"|\.\./index\.html|certificates/[a-z0-9-]+\.html(#criterion-\d+)?"
+    r"|data\.json|table\.csv|schema\.json|\.\./badges/[a-z0-9-]+\.svg|\.\./index\.html|certificates/[a-z0-9-]+\.html(#criterion-\d+)?"
 )
 
 
@@ -39,7 +39,7 @@ def test_every_model_has_a_row_and_a_page(site):
 
 def test_rows_stand_in_groups_certified_first_then_by_score(site):
     text = site.read_text("utf-8")
-    rows = re.findall(r'<th scope="row" class="model"><a href="certificates/([a-z-]+)-[0-9a-f]+\.html">', text)
+    rows = re.findall(r'<th scope=row class=model><a href="certificates/([a-z-]+)-[0-9a-f]+\.html">', text)
     assert rows == [
         "digits-fakeclass",
         "digits-sparse-gate",
@@ -54,10 +54,10 @@ def test_rows_stand_in_groups_certified_first_then_by_score(site):
 
 def test_a_row_names_verdicts_scope_and_what_breaks_it(site):
     text = " ".join(read(site).text.split())
-    assert "?3 inconclusive" in text
-    assert "✕8 fail" in text
-    assert f"{NOTHING}2 not applicable" in text
-    assert "✓0 pass" in text
+    assert "?inconclusive" in text
+    assert "✕fail" in text
+    assert f"{NOTHING}not applicable" in text
+    assert "✓pass" in text
     assert "scope process, quick budget" in text
     assert "open 3, 5, 8" in text
     assert "fails 6, 7, 8, 9" in text
@@ -96,7 +96,7 @@ def test_a_certified_model_says_so_with_its_scope(pages):
 
 def test_the_frontier_tells_what_is_reached_at_each_k_and_what_its_failure_is_worth(pages):
     page = pages["digits-undefended"]
-    frontier = page[page.index("Reached with at most k lit pixels") : page.index("Verdicts</h2>")]
+    frontier = page[page.index("Reached with at most k lit pixels") : page.index('id="verdicts"')]
     assert '<td class="num">4 / 50</td>' in frontier
     assert frontier.count("✓ yes") == 2
     assert frontier.count("the control is not reached either") == 1
@@ -132,11 +132,12 @@ def test_pages_load_nothing_and_say_so(site):
     for path in (site, *certificate_pages(site)):
         page, source = read(path), path.read_text("utf-8")
         assert all(OWN.fullmatch(reference) for reference in page.references)
-        assert "script" not in page.names
+        assert not page.foreign
         assert "url(" not in source
         assert "@import" not in source
         policy = next(tag["content"] for name, tag in page.tags if "http-equiv" in tag)
-        assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+        assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+        assert policy.endswith("; img-src data:; base-uri 'none'; form-action 'none'")
 
 
 def test_pages_are_structured(site):
@@ -243,11 +244,11 @@ def test_tables_show_each_figure_in_its_own_column(tmp_path):
         observed, bound = (percent(criterion[name], criterion["threshold"]) for name in ("observed", "bound"))
         assert f'<td class="num">{observed}</td>\n<td class="num">{bound}</td>' in text
     row = index.read_text("utf-8")
-    assert '<td class="num">6</td>\n<td class="num">16</td>' in row
+    assert "<td class=num>6</td><td class=num>16</td>" in row
 
 
 def test_test_accuracy_is_accuracy_even_where_another_rate_decides(tmp_path):
     data = sample.document(tmp_path / "one")
     data["criteria"][10] |= {"observed": 0.87, "figures": {"accuracy": 0.963, "confident_accuracy": 0.87}}
     index = build([sample.write_document(tmp_path / "one", data)], tmp_path / "out")
-    assert '<td class="num">96.3%</td>' in index.read_text("utf-8")
+    assert "<td class=num>96.3%</td><td class=num>87.0%</td>" in index.read_text("utf-8")

@@ -110,3 +110,8 @@ def test_bounds_are_rounded_outward(rate):
 def test_outward_rounding_starts_from_the_number_as_it_is_written():
     assert words.at_most(0.9) == words.at_least(0.9) == "90.000%"
     assert words.at_most(5e-324) == "0.001%"
+
+
+@pytest.mark.parametrize(("text", "length", "written"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("", 3, "")])
+def test_clipped(text, length, written):
+    assert words.clipped(text, length) == written
