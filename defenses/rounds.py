@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from bench.harness.generate import balanced_targets
 from bench.materials.split import Split
-from bench.materials.training import default_epochs, train_classifier
+from bench.materials.training import (
+    FAKE_SHARE,
+    Unlabelled,
+    default_batch,
+    default_epochs,
+    mixed,
+    to_uniform,
+    train_classifier,
+)
 from bench.meter import Meter
 from bench.seeds import derive, generator
 from bench.task import Batch, Recorder, Round, Task
@@ -29,8 +37,9 @@ def rounds(
     name: str,
     attack: tuple[str, Attack],
     outputs: int,
-    label: Callable[[Tensor], Tensor],
+    label: Callable[[Tensor], Tensor] | None,
     prepare: Callable[[nn.Module, Task], None] = lambda network, task: None,
+    anew: bool = False,
 ) -> Iterator[Round]:
     """Round 0 trains on real data; each later one on real data, what its attack found, and all past finds.
 
@@ -40,20 +49,26 @@ def rounds(
         name: of the defense, for its seeds.
         attack: the training attack, with the name it is declared under.
         outputs: K real classes and any fake ones.
-        label: targets [N] -> the labels that their images are taught as [N].
-        prepare: what is done to the new network before round 0.
+        label: targets [N] -> the labels that their images are taught as [N]; None teaches them as no class, with
+            the uniform distribution over all outputs as their target.
+        prepare: what is done to a new network before it sees real data.
+        anew: whether a round that has something new to teach trains a new network, as long as round 0 did, instead
+            of going on with the last one; a round that found nothing leaves the network as it is.
     """
     past = [finished.batch for finished in task.past if finished.batch]
     network = task.past[-1].network if task.past else task.new_network(outputs, derive(task.seed, name))
     epochs = default_epochs(len(task.train))
 
     def train(index: int, epochs: int, batches: list[Batch]) -> Round:
+        draw = generator(task.seed, name, index)
+        found = [_found(part) for part in (batches[-1:], batches[:-1]) if part]
         train_classifier(
             network,
             task.train,
-            generator=generator(task.seed, name, index),
+            generator=draw,
             epochs=epochs,
-            fakes=[_fakes(part, label) for part in (batches[-1:], batches[:-1]) if part],
+            fakes=[Split(part.images, label(part.labels)) for part in found] if label else (),
+            unlabelled=None if label else _no_class(found, len(task.train), draw),
             on_batch=recorder.batch,
             on_epoch=recorder.epoch,
         )
@@ -67,7 +82,14 @@ def rounds(
             return
         past.append(_attacked(task, network, index, name, attack))
         recorder.generated(index, past[-1])
-        yield train(index, max(1, round(EPOCHS_PER_ROUND * epochs)), past)
+        if not anew:
+            yield train(index, max(1, round(EPOCHS_PER_ROUND * epochs)), past)
+        elif past[-1].taught.any():
+            network = task.new_network(outputs, derive(task.seed, name, index))
+            prepare(network, task)
+            yield train(index, epochs, past)
+        else:
+            yield Round(index, copy.deepcopy(network), past[-1])
 
 
 def _attacked(task: Task, network: nn.Module, index: int, name: str, attack: tuple[str, Attack]) -> Batch:
@@ -90,7 +112,15 @@ def _silent(past: list[Batch], most: Budget) -> bool:
     return len(last) == QUIET_ROUNDS and all(b.budget.passes >= most.passes and not b.taught.any() for b in last)
 
 
-def _fakes(batches: list[Batch], label: Callable[[Tensor], Tensor]) -> Split:
-    """What batches teach, with its labels."""
+def _found(batches: list[Batch]) -> Split:
+    """What batches teach, with its targets."""
     images = torch.cat([batch.images[batch.taught] for batch in batches])
-    return Split(images, label(torch.cat([batch.targets[batch.taught] for batch in batches])))
+    return Split(images, torch.cat([batch.targets[batch.taught] for batch in batches]))
+
+
+def _no_class(found: list[Split], real_images: int, draw: torch.Generator) -> Unlabelled | None:
+    """As many of them a batch, with as much weight, as fakes have that are taught with a label."""
+    if not sum(map(len, found)):
+        return None
+    replay = mixed(found, default_batch(real_images) * FAKE_SHARE, draw)
+    return Unlabelled(lambda *_: torch.cat([part.images for part in replay()]), to_uniform, FAKE_SHARE)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.harness.registry import ATTACKS, DEFENSES
+from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.settings import BUDGETS, Settings
+from bench.materials.data import KNOWN
 from bench.types import BadInputError
 
 
@@ -24,13 +25,13 @@ def add_options(parser: pytest.Parser) -> None:
            "(default: fakeclass), or module:attr of your own")  # fmt: skip
     option("--checkpoint", metavar="FILE", help="certify these weights (.safetensors, or a .pt state dict) without "
            "training, at scope model; --network says what they fit")  # fmt: skip
-    option("--dataset", default="digits", metavar="NAME", help="digits (default, needs no download), mnist, "
-           "fashion_mnist, or folder:PATH with one folder of images per class")  # fmt: skip
+    option("--dataset", default="digits", metavar="NAME", help=f"{KNOWN} with one folder of images per class "
+           "(default: digits, which needs no download)")  # fmt: skip
     option("--data-root", default=os.environ.get("DISTAL_DATA_ROOT", "data"), metavar="DIR",
            help="where data sets lie (default: $DISTAL_DATA_ROOT, else data)")  # fmt: skip
     option("--download", action="store_true", help="fetch a data set that is missing")
-    option("--network", default="cnn", metavar="NAME", help="cnn (default), wide, mlp, or module:attr of your own "
-           "function of (spec, outputs)")  # fmt: skip
+    option("--network", default="cnn", metavar="NAME", help=f"{', '.join(NETWORKS)} (default: cnn), or module:attr of "
+           "your own function of (spec, outputs)")  # fmt: skip
     option("--attack", action="append", dest="attacks", metavar="NAME", help="attack with this one; repeatable "
            "(default: all at full, fewer below); a fixture's name, or module:function of your own")  # fmt: skip
     option("--budget", default="standard", choices=sorted(BUDGETS), help="images per attack, passes per image, rounds; "

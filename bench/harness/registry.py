@@ -103,8 +103,14 @@ STARTS = {"survivors": "bench.harness.starts:survivors", "real": "bench.harness.
 DEFENSES = Registry(
     "defense",
     "--defense",
+    acet="defenses.acet:acet",
     fakeclass="defenses.fakeclass:fakeclass",
     fakeclass_gated="defenses.fakeclass_gated:fakeclass_gated",
+    fakeclass_single="defenses.fakeclass_single:fakeclass_single",
+    fresh="defenses.fresh:fresh",
+    max_entropy="defenses.max_entropy:max_entropy",
+    outlier_exposure="defenses.outlier_exposure:outlier_exposure",
+    pgd_at="defenses.pgd_at:pgd_at",
     sparse_gate="defenses.sparse_gate:sparse_gate",
     undefended="defenses.undefended:undefended",
 )
@@ -115,6 +121,7 @@ NETWORKS = Registry(
     mlp="bench.materials.networks:mlp",
     cnn="bench.materials.networks:cnn",
     wide="bench.materials.networks:wide",
+    resnet18="bench.materials.resnet:resnet18",
 )
 ATTACKS = Registry(
     "attack",

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from sklearn.datasets import load_digits
 
+from bench.materials.cifar import CIFAR10
 from bench.materials.folder import load_folder
-from bench.materials.idx import load_fashion_mnist, load_mnist
+from bench.materials.idx import MNIST_KIN
 from bench.materials.split import (
     TEST_FRACTION,
     TEST_STATE,
@@ -22,10 +23,11 @@ from bench.materials.split import (
     default_k,
     divide,
 )
+from bench.materials.usps import USPS
 from bench.seeds import derive
 from bench.types import BadInputError, ImageSpec
 
-__all__ = ["DATASETS", "Data", "Loader", "Split", "load"]
+__all__ = ["DATASETS", "KNOWN", "Data", "Loader", "Split", "load"]
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,12 @@ def digits(argument: str, root: Path, allow_download: bool) -> Source:
 
 DATASETS: dict[str, Loader] = {
     "digits": digits,
-    "mnist": load_mnist,
-    "fashion_mnist": load_fashion_mnist,
+    **{name: stored.load for name, stored in MNIST_KIN.items()},
+    "usps": USPS.load,
+    "cifar10": CIFAR10.load,
     "folder": load_folder,
 }
+KNOWN = ", ".join("folder:PATH" if name == "folder" else name for name in DATASETS)
 
 
 def load(name: str, *, root: Path, seed: int, allow_download: bool) -> Data:
@@ -101,8 +105,7 @@ def load(name: str, *, root: Path, seed: int, allow_download: bool) -> Data:
 def _unknown(name: str, key: str) -> str:
     close = get_close_matches(key, DATASETS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "give one of these with --dataset"
-    known = ", ".join("folder:PATH" if known == "folder" else known for known in DATASETS)
-    return f"no data set {name!r}; expected one of {known}: {hint}"
+    return f"no data set {name!r}; expected one of {KNOWN}: {hint}"
 
 
 def _fingerprint(spec: ImageSpec, parts: tuple[Split, ...]) -> str:

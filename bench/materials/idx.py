@@ -1,107 +1,89 @@
-"""MNIST and Fashion-MNIST, read from idx files and fetched by torchvision."""
+"""MNIST and its kin, read from idx files and fetched by torchvision.
+
+Its classes download; they don't read, for they prefer a cached `processed/training.pt` to the files themselves.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from bench.materials.split import Source, Split, check_class_sizes, default_k
-from bench.types import BadInputError
+from bench.materials.stored import DIGITS, Stored
 
-if TYPE_CHECKING:
-    from torchvision.datasets import MNIST
-
-FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 SIDE = 28
-CLASSES = 10
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+QMNIST_FILES = tuple(
+    f"qmnist-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx2-int")
+)
+EMNIST_FILES = tuple(
+    f"emnist-digits-{part}-{kind}-ubyte" for part in ("train", "test") for kind in ("images-idx3", "labels-idx1")
+)
+QMNIST_COLUMNS = 8  # digit, series, writer, sample, class, and three that say where it stands in NIST's files
 
 
-def load_mnist(argument: str, root: Path, allow_download: bool) -> Source:
-    """MNIST under ROOT/MNIST/raw; its k is the field's own 300.
-
-    Raises:
-        BadInputError: files missing, damaged, or not to be had.
-    """
-    from torchvision.datasets import MNIST  # costs a second that other data sets need not pay
-
-    return _load(MNIST, tuple(str(digit) for digit in range(CLASSES)), 300, root, allow_download)
+def read_idx(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """An image and a label file, [N, 28, 28] and [N], each with its magic number and its sizes in front."""
+    images, labels = (_tensor(path) for path in paths)
+    if labels.dtype != torch.uint8:
+        raise ValueError(f"labels of {labels.dtype}")
+    return images.unsqueeze(1), labels
 
 
-def load_fashion_mnist(argument: str, root: Path, allow_download: bool) -> Source:
-    """Fashion-MNIST under ROOT/FashionMNIST/raw.
-
-    Raises:
-        BadInputError: files missing, damaged, or not to be had.
-    """
-    from torchvision.datasets import FashionMNIST
-
-    return _load(FashionMNIST, tuple(FashionMNIST.classes), default_k(SIDE * SIDE), root, allow_download)
+def read_transposed(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """EMNIST's, which store an image column by column: turned to stand as MNIST's do."""
+    images, labels = read_idx(paths)
+    return images.transpose(2, 3).contiguous(), labels
 
 
-def _load(dataset: type[MNIST], names: tuple[str, ...], k: int, root: Path, allow_download: bool) -> Source:
-    folder = root / dataset.__name__ / "raw"
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing and not allow_download:
-        raise BadInputError(
-            f"{dataset.__name__} is not complete under {folder}: no {', '.join(missing)}; expected "
-            "torchvision's unpacked idx files: put them there, name their root with --data-root, "
-            "or fetch them with --download"
-        )
-    if missing:
-        _download(dataset, root)
-    train, test = (_read(dataset, root, train) for train in (True, False))
-    check_class_sizes(train.labels, names)
-    return Source(train, test, 255, names, k)
+def read_extended(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """QMNIST's, whose labels are [N, 8] int32 with the digit in front (https://arxiv.org/abs/1905.10498)."""
+    images, labels = (_tensor(path) for path in paths)
+    if labels.dtype != torch.int32 or labels.shape[1:] != (QMNIST_COLUMNS,):
+        raise ValueError(f"labels {tuple(labels.shape)} of {labels.dtype}")
+    return images.unsqueeze(1), labels[:, 0]
 
 
-def _download(dataset: type[MNIST], root: Path) -> None:
-    """Fetch into a folder beside, then move file by file, so that a broken download leaves nothing behind."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=root, prefix=".download-")
-    except OSError as error:
-        raise BadInputError(
-            f"cannot write to the data root {root} ({error.strerror}); expected a writable folder: "
-            "name one with --data-root"
-        ) from error
-    folder = root / dataset.__name__ / "raw"
-    with scratch:
-        try:
-            fetched = Path(dataset(scratch.name, download=True).raw_folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in FILES:
-                os.replace(fetched / name, folder / name)
-        except (OSError, RuntimeError, EOFError) as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise BadInputError(
-                f"cannot download {dataset.__name__} ({reason}); expected network access: allow it, or put "
-                f"{', '.join(FILES)} into {folder}"
-            ) from error
+def _tensor(path: Path) -> Tensor:
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor  # a second that other data sets need not pay
+
+    return read_sn3_pascalvincent_tensor(str(path), strict=False)  # its `view` checks the sizes, and says how they err
 
 
-def _read(dataset: type[MNIST], root: Path, train: bool) -> Split:
-    """One part of the data set; damaged files fail in any of torchvision's own ways."""
-    part = FILES[0:2] if train else FILES[2:4]
-    try:
-        found = dataset(str(root), train=train)
-        return _checked(found.data, found.targets)
-    except (OSError, ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
-        folder = root / dataset.__name__ / "raw"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BadInputError(
-            f"{part[0]} or {part[1]} under {folder} is damaged ({reason}); expected {SIDE}x{SIDE} images with "
-            f"one label each: delete both and fetch them again with --download"
-        ) from error
+def _fetch(dataset: str, options: dict[str, str], folder: Path) -> Path:
+    import torchvision.datasets
+
+    made = getattr(torchvision.datasets, dataset)
+    parts = [made(folder, train=train, download=True, **options) for train in (True, False)]
+    return Path(parts[0].raw_folder)
 
 
-def _checked(images: Tensor, labels: Tensor) -> Split:
-    if images.shape != (len(labels), SIDE, SIDE):
-        raise ValueError(f"images {tuple(images.shape)} for {len(labels)} labels")
-    if int(labels.max()) >= CLASSES:
-        raise ValueError(f"label {int(labels.max())}, where {CLASSES - 1} is the last")
-    return Split(images.float().unsqueeze(1) / 255, labels.to(torch.int64))
+def _stored(dataset: str, class_names: tuple[str, ...], files=FILES, read=read_idx, k=None, **options: str) -> Stored:
+    """A row of the table, by the name of torchvision's class."""
+    return Stored(
+        title=dataset,
+        folder=f"{dataset}/raw",
+        form="torchvision's unpacked idx files",
+        train=files[:2],
+        test=files[2:],
+        shape=(1, SIDE, SIDE),
+        class_names=class_names,
+        read=read,
+        fetch=partial(_fetch, dataset, options),
+        k=k,
+    )
+
+
+GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+MNIST_KIN = {
+    "mnist": _stored("MNIST", DIGITS, k=300),  # the field's own k
+    "fashion_mnist": _stored("FashionMNIST", GARMENTS),
+    "kmnist": _stored("KMNIST", KANA),
+    "qmnist": _stored("QMNIST", DIGITS, QMNIST_FILES, read_extended),
+    "emnist": _stored("EMNIST", DIGITS, EMNIST_FILES, read_transposed, split="digits"),
+}

@@ -66,6 +66,7 @@ def convolutional(spec: ImageSpec, outputs: int, *, channels: tuple[int, int], w
 
 
 NETWORKS: dict[str, NetworkFactory] = {"mlp": mlp, "cnn": cnn, "wide": wide}
+"""Those that a proof can bound; `bench/materials/resnet.py` has one that it cannot."""
 
 
 def other(name: str) -> NetworkFactory:

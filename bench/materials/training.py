@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,34 @@ from bench.types import ImageSpec
 IMAGES_SEEN = 200_000
 LEAST_EPOCHS, MOST_EPOCHS = 5, 100
 LEAST_BATCH, MOST_BATCH = 16, 128
+FAKE_SHARE = 0.5  # fakes a batch, beside its real images
 
 OnBatch = Callable[[Tensor, Tensor, Tensor], None]
-"""(logits [N, outputs], labels [N], loss of each image [N]): called after every optimiser step."""
+"""(logits [N, outputs], labels [N], loss of each image [N]): called after every optimiser step.
+
+Unlabelled images are not among the N.
+"""
 
 OnEpoch = Callable[[nn.Module], None]
 """(the network): called after every epoch; the mode it leaves the network in does not matter."""
+
+Alter = Callable[[nn.Module, Split], Tensor]
+"""(the network, real images of a batch) -> what is seen instead of them, [N, C, H, W], on any device."""
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Images of no class, from which every batch learns beside its labelled ones.
+
+    Args:
+        draw: (the network, real images of the batch) -> [M, C, H, W], on any device.
+        loss: their logits [M, outputs] -> [M], what is to become small.
+        weight: of the mean of that, beside the mean loss of the labelled images.
+    """
+
+    draw: Alter
+    loss: Callable[[Tensor], Tensor]
+    weight: float
 
 
 def default_epochs(images: int) -> int:
@@ -44,7 +67,9 @@ def train_classifier(
     generator: torch.Generator,
     epochs: int,
     fakes: Sequence[Split] = (),
-    fake_share: float = 0.5,
+    fake_share: float = FAKE_SHARE,
+    unlabelled: Unlabelled | None = None,
+    alter: Alter | None = None,
     batch_size: int | None = None,
     learning_rate: float = 4e-3,
     most_shift: int = 0,
@@ -60,6 +85,8 @@ def train_classifier(
         epochs: how often every real image is seen.
         fakes: sets of fakes with their labels, replayed beside the real images; empty ones are left out.
         fake_share: fakes a batch, as a share of its real images, divided evenly among the sets.
+        unlabelled: images without a label, beside the real ones and the fakes.
+        alter: what becomes of the real images of a batch before they are seen, after any shift.
         batch_size: real images a batch; `default_batch` of the images, if None.
         most_shift: pixels by which real images are shifted at random, each way, before they are seen.
 
@@ -73,20 +100,28 @@ def train_classifier(
     batch_size = batch_size or default_batch(len(train))
     steps = epochs * -(-len(train) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    replays = [Replay(part, generator) for part in fakes if len(part)]
-    each = max(1, round(batch_size * fake_share / len(replays))) if replays else 0
+    replay = mixed(fakes, batch_size * fake_share, generator)
     for _ in range(epochs):
         network.train()
         for index in torch.randperm(len(train), generator=generator).split(batch_size):
             real = train[index]
             if most_shift:
                 real = Split(shifted(real.images, most_shift, generator), real.labels)
-            parts = [real, *(replay.take(each) for replay in replays)]
-            labels = torch.cat([part.labels for part in parts]).to(device)
-            logits = network(torch.cat([part.images for part in parts]).to(device))
+            if alter is not None:
+                real = Split(alter(network, real), real.labels)
+            parts = [real, *replay()]
+            labels = torch.cat([part.labels.to(device) for part in parts])
+            images = [part.images.to(device) for part in parts]
+            if unlabelled is not None:
+                images.append(unlabelled.draw(network, real).to(device))
+            outputs = network(torch.cat(images))
+            logits = outputs[: len(labels)]
             loss = cross_entropy(logits, labels, reduction="none")
+            total = loss.mean()
+            if unlabelled is not None:
+                total = total + unlabelled.weight * unlabelled.loss(outputs[len(labels) :]).mean()
             optimizer.zero_grad()
-            loss.mean().backward()
+            total.backward()
             optimizer.step()
             schedule.step()
             if on_batch is not None:
@@ -94,6 +129,18 @@ def train_classifier(
         if on_epoch is not None:
             on_epoch(network)
     return network.eval()
+
+
+def to_uniform(logits: Tensor) -> Tensor:
+    """Cross-entropy of the uniform distribution over all outputs: [N, outputs] -> [N]; least, log(outputs), at it."""
+    return -logits.log_softmax(dim=1).mean(dim=1)
+
+
+def mixed(sets: Sequence[Split], count: float, generator: torch.Generator) -> Callable[[], list[Split]]:
+    """A function that draws about `count` images at each call, evenly from all sets that aren't empty."""
+    replays = [Replay(part, generator) for part in sets if len(part)]
+    each = max(1, round(count / len(replays))) if replays else 0
+    return lambda: [replay.take(each) for replay in replays]
 
 
 def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:

@@ -1,9 +1,14 @@
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from bench.materials.split import Split
+from bench.materials.training import default_epochs, train_classifier
 from bench.meter import BudgetExceededError
+from bench.seeds import derive, generator
 from bench.task import Round, Task
 from bench.types import Budget, ImageSpec, ThreatModel
 from defenses.fakeclass import fakeclass
@@ -78,12 +83,13 @@ def nothing(classifier, targets, **_):
     return torch.zeros(len(targets), 1, 2, 2)
 
 
-def all_rounds(asked, found=attack, recorder=None):
-    return list(
-        rounds(
-            asked, recorder or Silent(), name="x", attack=("own", found), outputs=4, label=lambda targets: targets + 2
-        )
-    )
+def all_rounds(asked, found=attack, recorder=None, **other):
+    given = {"outputs": 4, "label": lambda targets: targets + 2, **other}
+    return list(rounds(asked, recorder or Silent(), name="x", attack=("own", found), **given))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
 def test_only_what_reaches_its_target_and_the_training_judge_rejects_is_taught():
@@ -129,6 +135,51 @@ def test_a_yielded_network_does_not_change_with_later_training():
         weights.append((done.network, [p.clone() for p in done.network.parameters()]))
     for net, then in weights:
         assert all(torch.equal(now, before) for now, before in zip(net.parameters(), then, strict=True))
+
+
+def test_each_round_goes_on_with_the_last_network_on_new_and_past_fakes():
+    done = all_rounds(task(max_rounds=2))
+    fakes = [Split(r.batch.images[r.batch.taught], r.batch.targets[r.batch.taught] + 2) for r in done[1:]]
+    epochs, train = default_epochs(200), task().train
+    by_hand = network(4, derive(3, "x"))
+    for index, (sets, length) in enumerate([([], epochs), (fakes[:1], epochs // 5), (fakes[::-1], epochs // 5)]):
+        train_classifier(by_hand, train, generator=generator(3, "x", index), epochs=length, fakes=sets)
+        assert same(by_hand, done[index].network)
+
+
+def test_without_labels_what_was_taught_ends_with_no_answer():
+    done = all_rounds(task(max_rounds=2), outputs=2, label=None)
+    batch = done[1].batch
+    assert batch.taught.any()
+    before, after = (done[i].network(batch.images[batch.taught]).softmax(dim=1).amax(dim=1) for i in (0, 2))
+    assert (before >= 0.5).all()
+    assert after.mean() < before.mean() - 0.1
+
+
+def test_anew_a_round_that_teaches_trains_a_new_network_and_any_other_keeps_the_last():
+    made, built, prepared = [], [], []
+
+    def second_time_alone(classifier, targets, **given):
+        made.append(copy.deepcopy(classifier.network))
+        images = attack(classifier, targets, **given)
+        images[:, :, 1, 1] = 0 if len(made) == 2 else 1  # taken for real
+        return images
+
+    def built_anew(outputs, seed):
+        built.append(seed)
+        return network(outputs, seed)
+
+    asked = replace(task(max_rounds=3), new_network=built_anew)
+    done = all_rounds(
+        asked, second_time_alone, anew=True, prepare=lambda fresh, _: prepared.append(copy.deepcopy(fresh))
+    )
+    assert [bool(r.batch and r.batch.taught.any()) for r in done] == [False, False, True, False]
+    assert built == [derive(3, "x"), derive(3, "x", 2)]
+    assert all(same(fresh, network(4, seed)) for fresh, seed in zip(prepared, built, strict=True))
+    assert same(done[1].network, done[0].network)
+    assert not same(done[2].network, done[1].network)
+    assert same(done[3].network, done[2].network)
+    assert all(same(attacked, r.network) for attacked, r in zip(made, done[:3], strict=True))
 
 
 def test_an_attack_may_not_overspend():

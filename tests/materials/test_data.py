@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import urllib.error
 import zlib
 from pathlib import Path
 
@@ -13,11 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.datasets import mnist as torchvision_mnist
 
 from bench.materials import data as module
 from bench.materials.data import DATASETS, Data, load
-from bench.materials.idx import FILES
 from bench.materials.split import LEAST_PER_CLASS, Split, check_class_sizes, divide
 from bench.types import BadInputError
 
@@ -147,110 +144,7 @@ def test_what_is_not_a_data_set_lists_those_that_are(name):
     assert all(known in told for known in DATASETS)
 
 
-# idx files
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
-def write_fashion(root: Path, folder: str = "FashionMNIST", per_class: int = 20) -> Path:
-    raw = root / folder / "raw"
-    raw.mkdir(parents=True)
-    labels = np.repeat(np.arange(10), per_class)
-    draw = np.random.default_rng(0)
-    for part in ("train", "t10k"):
-        write_idx(raw / f"{part}-images-idx3-ubyte", draw.integers(0, 256, (len(labels), 28, 28)))
-        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
-    return raw
-
-
-def test_fashion_mnist_is_read_from_idx_files(tmp_path):
-    raw = write_fashion(tmp_path)
-    data = load_at("fashion_mnist", tmp_path)
-    check_facts(data)
-    assert (data.spec.shape, data.spec.levels, data.default_k) == ((1, 28, 28), 255, 297)
-    assert data.spec.class_names[-1] == "Ankle boot"
-    written = np.frombuffer((raw / FILES[2]).read_bytes()[16:], np.uint8).reshape(-1, 1, 28, 28)
-    assert np.array_equal((data.test.images * 255).numpy().round(), written), "their test set, in their order"
-    assert len(data.test) == 200
-    assert sum(len(getattr(data, name)) for name in PARTS[:4]) == 200
-
-
-def test_missing_files_are_named_with_the_remedy(tmp_path):
-    raw = write_fashion(tmp_path)
-    (raw / FILES[1]).unlink()
-    told = refusal("fashion_mnist", tmp_path)
-    assert f"no {FILES[1]};" in told
-    assert str(raw) in told
-    assert "--download" in told
-    assert "MNIST is not complete" in refusal("mnist", tmp_path / "nowhere")
-    assert not (tmp_path / "nowhere").exists()
-
-
-def shorten(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        (FILES[0], shorten),
-        (FILES[1], shorten),
-        (FILES[2], lambda path: path.write_bytes(b"")),
-        (FILES[3], lambda path: path.write_bytes(b"<html>no such file</html>" * 20)),
-        (FILES[0], lambda path: write_idx(path, np.zeros((200, 14, 14)))),
-        (FILES[0], lambda path: path.write_bytes(struct.pack(">HBB", 0, 10, 3) + bytes(100))),
-        (FILES[1], lambda path: write_idx(path, np.full(200, 10))),
-        (FILES[3], lambda path: write_idx(path, np.zeros(150))),
-        (FILES[2], lambda path: write_idx(path, np.zeros((0, 28, 28)))),
-    ],
-)
-def test_damaged_files_are_named(tmp_path, name, damage):
-    raw = write_fashion(tmp_path)
-    damage(raw / name)
-    told = refusal("fashion_mnist", tmp_path)
-    assert name in told
-    assert "is damaged" in told
-    assert str(raw) in told
-
-
-def test_a_class_too_small_in_idx_files(tmp_path):
-    write_fashion(tmp_path, per_class=5)
-    assert "'T-shirt/top' has 5 images; expected at least 20" in refusal("fashion_mnist", tmp_path)
-
-
-def fake_fetch(monkeypatch, write) -> None:
-    monkeypatch.setattr(
-        torchvision_mnist,
-        "download_and_extract_archive",
-        lambda url, download_root, filename, md5: write(Path(download_root) / filename.removesuffix(".gz")),
-    )
-
-
-def test_a_download_arrives_whole_and_is_not_repeated(tmp_path, monkeypatch):
-    ready = write_fashion(tmp_path / "server")
-    fake_fetch(monkeypatch, lambda path: path.write_bytes((ready / path.name).read_bytes()))
-    root = tmp_path / "new" / "root"
-    fetched = load_at("fashion_mnist", root, allow_download=True)
-    fake_fetch(monkeypatch, lambda path: pytest.fail("fetched again"))
-    assert load_at("fashion_mnist", root, allow_download=True).fingerprint == fetched.fingerprint
-    assert sorted(path.name for path in root.rglob("*")) == sorted([*FILES, "FashionMNIST", "raw"])
-
-
-def test_a_broken_download_says_so_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    def write(path: Path) -> None:
-        path.write_bytes(b"half of")
-        if path.name == FILES[1]:
-            raise urllib.error.URLError("no route to host")
-
-    fake_fetch(monkeypatch, write)
-    told = refusal("mnist", tmp_path, allow_download=True)
-    assert "cannot download MNIST" in told
-    assert "no route to host" in told
-    assert all(name in told for name in FILES)
-    assert list(tmp_path.iterdir()) == []
+# Published data
 
 
 def test_a_root_that_cannot_be_written_to(tmp_path):

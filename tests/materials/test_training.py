@@ -11,7 +11,16 @@ import torch
 from bench.materials.data import Data, load
 from bench.materials.networks import NETWORKS, build
 from bench.materials.split import Split
-from bench.materials.training import Replay, default_batch, default_epochs, shifted, train_classifier
+from bench.materials.training import (
+    Replay,
+    Unlabelled,
+    default_batch,
+    default_epochs,
+    mixed,
+    shifted,
+    to_uniform,
+    train_classifier,
+)
 from bench.verify import logits_of
 
 
@@ -124,6 +133,85 @@ def test_fakes_are_replayed_beside_the_real_images_and_learned():
     assert {tuple(count[10:].tolist()) for count in labels} == {(5, 5, 0)}
     assert logits_of(network, new.images).argmax(dim=1).tolist() == [10] * 7
     assert accuracy(network, data.a_val) >= 0.9
+
+
+OUTLIERS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+
+
+def by_hand(part: Split, *, epochs: int, fakes: list[Split], weight: float, dim: float) -> dict[str, torch.Tensor]:
+    """The loop written out, with images of no class and dimmed real ones where they are asked for."""
+    network, draw = build(NETWORKS["mlp"], digits().spec, 12, 0), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=4e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * 5)
+    replays = [Replay(fake, draw) for fake in fakes]
+    for _ in range(epochs):
+        for index in torch.randperm(len(part), generator=draw).split(16):
+            beside = [replay.take(4) for replay in replays]
+            images = torch.cat([part.images[index] * dim, *(fake.images for fake in beside)])
+            labels = torch.cat([part.labels[index], *(fake.labels for fake in beside)])
+            outputs = network(torch.cat([images, OUTLIERS]) if weight else images)
+            loss = torch.nn.functional.cross_entropy(outputs[: len(labels)], labels, reduction="none").mean()
+            if weight:
+                loss = loss + weight * to_uniform(outputs[len(labels) :]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.state_dict()
+
+
+@pytest.mark.parametrize("fakes", [0, 2])
+@pytest.mark.parametrize(("weight", "dim"), [(0, 1), (0.5, 1), (0, 0.5), (2, 0.5)])
+def test_every_step_is_the_one_written_out(fakes, weight, dim):
+    part, asked = digits().a_train[:70], {}
+    sets = [Split(torch.rand(9, 1, 8, 8), torch.full((9,), 10 + index)) for index in range(fakes)]
+    if weight:
+        asked["unlabelled"] = Unlabelled(lambda network, real: OUTLIERS, to_uniform, weight)
+    if dim != 1:
+        asked["alter"] = lambda network, real: real.images * dim
+    found = trained("mlp", part, epochs=3, outputs=12, fakes=sets, batch_size=16, **asked).state_dict()
+    wanted = by_hand(part, epochs=3, fakes=sets, weight=weight, dim=dim)
+    assert all(torch.equal(found[key], wanted[key]) for key in found)
+
+
+def test_hooks_are_given_the_network_and_the_real_images_and_observers_no_unlabelled_ones():
+    part, given, labels = digits().a_train[:40], [], []
+
+    def alter(network, real):
+        given.append((network, real.labels))
+        return real.images + 1
+
+    def draw(network, real):
+        given.append((network, real.labels))
+        assert torch.equal(real.images.amin(), torch.tensor(1.0))  # as altered
+        return OUTLIERS
+
+    def on_batch(logits, seen, loss):
+        assert len(logits) == len(seen) == len(loss)
+        labels.append(seen)
+
+    beside = Unlabelled(draw, to_uniform, 1.0)
+    network = trained("mlp", part, epochs=1, batch_size=20, alter=alter, unlabelled=beside, on_batch=on_batch)
+    assert [len(seen) for seen in labels] == [20, 20]
+    assert [which for which, _ in given] == [network] * 4
+    assert all(torch.equal(given[2 * i + j][1], labels[i]) for i in (0, 1) for j in (0, 1))
+
+
+def test_the_loss_of_no_class_is_least_at_the_uniform_distribution():
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0, 3.0], [1.0, 0.0, 0.0, 0.0]])
+    loss = to_uniform(logits)
+    torch.testing.assert_close(loss[:2], torch.full((2,), 4.0).log())
+    torch.testing.assert_close(loss[2], -logits[2].softmax(dim=0).log().mean())
+    assert loss[2] > loss[0]
+
+
+def test_a_mix_draws_evenly_from_all_sets_that_hold_anything():
+    sets = [Split(torch.zeros(n, 1, 1, 1), torch.full((n,), n)) for n in (5, 0, 3)]
+    take = mixed(sets, 9, torch.Generator().manual_seed(0))
+    for _ in range(2):
+        assert [part.labels.tolist() for part in take()] == [[5] * 4, [3] * 4]
+    assert [len(part) for part in mixed(sets, 0.2, torch.Generator())()] == [1, 1]
+    assert mixed(sets[1:2], 9, torch.Generator())() == []
 
 
 def test_shifted_images_keep_what_stays_inside_and_every_shift_comes():

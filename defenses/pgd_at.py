@@ -1,0 +1,77 @@
+"""Adversarial training on real images: what a small change of every pixel can do, not what comes from nothing.
+
+Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, https://arxiv.org/abs/1706.06083.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bench.materials.split import Split
+from bench.materials.training import default_epochs, train_classifier
+from bench.seeds import derive, generator
+from bench.task import Recorder, Round, Task, defense
+from bench.types import ImageSpec
+from defenses.linf import random_start, worst
+
+
+class Ball(NamedTuple):
+    """How far a pixel may go, how far each step takes it, and how many steps there are."""
+
+    radius: float
+    step: float
+    steps: int
+
+
+GREY, SIDE = Ball(0.3, 0.01, 40), 28  # the paper's for MNIST, whose images are that wide
+COLOUR = Ball(8 / 255, 2 / 255, 7)  # the paper's for CIFAR-10
+
+
+@defense()
+def pgd_at(task: Task, recorder: Recorder) -> Iterator[Round]:
+    """Train once, on the worst image in the ball of each real one; one round, no images, no training history."""
+    if task.past:
+        return
+    network = task.new_network(task.spec.real_classes, derive(task.seed, "pgd_at"))
+    draw = generator(task.seed, "pgd_at", "starts")
+    ball = ball_of(task.spec)
+    train_classifier(
+        network,
+        task.train,
+        generator=generator(task.seed, "pgd_at", "batches"),
+        epochs=default_epochs(len(task.train)),
+        alter=lambda network, real: attacked(network, real, ball, draw),
+        on_batch=recorder.batch,
+        on_epoch=recorder.epoch,
+    )
+    yield Round(0, network)
+
+
+def attacked(network: nn.Module, real: Split, ball: Ball, generator: torch.Generator) -> Tensor:
+    """The image of greatest cross-entropy in the ball around each real one, from a random start -> [N, C, H, W]."""
+    device = next(network.parameters()).device
+    labels = real.labels.to(device)
+    return worst(
+        network,
+        lambda logits: cross_entropy(logits, labels, reduction="none"),
+        real.images.to(device),
+        random_start(real.images, ball.radius, generator).to(device),
+        **ball._asdict(),
+    )
+
+
+def ball_of(spec: ImageSpec) -> Ball:
+    """The paper's for such images; grey ones less than SIDE wide get as much less of it.
+
+    A smaller image draws the same thing with fewer pixels, and each of them is a mean of many: strokes fade to grey,
+    and a change that leaves MNIST's black and white apart wipes them out.
+    """
+    if spec.shape[0] > 1:
+        return COLOUR
+    share = min(1, max(spec.shape[1:]) / SIDE)
+    return Ball(GREY.radius * share, GREY.step * share, GREY.steps)
