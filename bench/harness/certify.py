@@ -68,7 +68,7 @@ def certify(session: Session, command: str) -> Certificate:
             p=settings.p,
             k=session.k,
             pixels=session.spec.pixels,
-            operating_point=session.threat_of(session.final).p,
+            operating_point=session.final_threat.p,
         ),
         budget=BudgetRecord(
             name=plan.name,

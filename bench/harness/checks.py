@@ -116,7 +116,7 @@ def session_findings(session: Session) -> list[Finding]:
         session.final,
         {name: attack for name, attack in session.attacks.items() if name in CHECKED},
         session.spec,
-        threat=session.threat_of(session.final),
+        threat=session.final_threat,
         budget=settings.plan.attack,
         judge=session.lab.measuring_judge,
         real=session.validation.images,

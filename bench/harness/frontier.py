@@ -56,7 +56,7 @@ def _fewest(session: Session, found: list[Verified], label: int) -> int | None:
         return None
     meter = Meter(session.final, session.spec, allowance=PRUNING.passes * len(images))
     targets = torch.full((len(images),), label)
-    threat = ThreatModel(session.threat_of(session.final).p, 0)
+    threat = ThreatModel(session.final_threat.p, 0)
     prune = import_path(PRUNE, "prune")
     thin = session.spec.round(prune(meter, images.to(meter.device), targets, threat, PRUNING.passes).cpu())
     held = target_probability(logits_of(session.final, thin), targets) >= threat.p_of(targets)

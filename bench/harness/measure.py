@@ -239,9 +239,7 @@ def _detection(session: Session, criterion: int, parts: list[Verified], sample: 
         draw = generator(session.settings.seed, "replay sample", "final")
         index = torch.randperm(len(targets), generator=draw)[:sample]
         images, targets = images[index], targets[index]
-    total, per_class = detection_counts(
-        session.final, images, targets, session.threat_of(session.final), session.spec.class_names
-    )
+    total, per_class = detection_counts(session.final, images, targets, session.final_threat, session.spec.class_names)
     figures = {"rounds": len(parts), "nothing_found": sum(not len(part.targets) for part in parts)} | total.means
     return Measurement(id=criterion, total=total, per_class=per_class, figures=figures)
 
@@ -255,9 +253,7 @@ def _heldout(session: Session) -> list[Verified]:
 
 def _detected_part(session: Session, parts: list[Verified]) -> AttackCounts:
     images, targets = pooled(parts, session.spec.shape)
-    total, per_class = detection_counts(
-        session.final, images, targets, session.threat_of(session.final), session.spec.class_names
-    )
+    total, per_class = detection_counts(session.final, images, targets, session.final_threat, session.spec.class_names)
     return AttackCounts(total=total, per_class=per_class)
 
 
@@ -312,7 +308,7 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
     if not session.settings.plan.certifies:
         sentence = f"Budget {session.settings.budget} measures {n} targets, too few to certify."
         yield Finding(cause=Cause.BUDGET_TOO_SMALL, sentence=sentence)
-    if min(session.threat_of(session.final).p) == 0:
+    if min(session.final_threat.p) == 0:
         yield Finding(cause=Cause.NEVER_CONFIDENT, sentence="The network gets no real validation image right.")
 
 
@@ -324,5 +320,5 @@ def _not_finite(made: Mapping[str, Made]) -> Iterable[Finding]:
 
 
 def _operating(session: Session) -> dict[str, float]:
-    points = session.threat_of(session.final).p
+    points = session.final_threat.p
     return {"operating_point_least": min(points), "operating_point_most": max(points)}

@@ -45,7 +45,7 @@ def _computed(session: Session) -> Proof:
     network, spec = session.final, session.spec
     sparsest = sparsest_real(session.data)
     try:
-        reach = proved_to(network, spec, session.threat_of(network).p)
+        reach = proved_to(network, spec, session.final_threat.p)
         steps = {k for k in (*STEPS, *(20 * 2**i for i in range(1, 12))) if k <= session.k}
         steps |= {session.k, sparsest - 1} | ({reach, reach + 1} if reach is not None else set())
         ks = sorted(k for k in steps if 0 <= k <= spec.pixels)

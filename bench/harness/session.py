@@ -281,6 +281,11 @@ class Session:
         """The threat model with the network's own operating point."""
         return ThreatModel(operating_point(network, self.validation, self.spec.real_classes, self.settings.p), self.k)
 
+    @cached_property
+    def final_threat(self) -> ThreatModel:
+        """The threat model of the certified network."""
+        return self.threat_of(self.final)
+
     def add_cost(self, what: str, seconds: float, forward: int, backward: int) -> None:
         """Remember what a step cost, in seconds and image passes."""
         costs = self.store.load_json("cost.json") if self.store.has("cost.json") else {}

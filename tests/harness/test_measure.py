@@ -83,7 +83,7 @@ def session(
         gallery=Gallery(found, non_finite),
         healthy=lambda: dict.fromkeys(attacks, healthy),
         measurement=lambda criterion: Measurement(id=criterion, findings=findings),
-        threat_of=lambda network: ThreatModel((0.9, 0.9), 1),
+        final_threat=ThreatModel((0.9, 0.9), 1),
         final=Fake(),
         spec=SPEC,
         has_history=True,
@@ -134,7 +134,7 @@ def test_what_takes_the_evidence_away_is_named():
 
 def test_a_network_that_is_never_right_proves_nothing_by_being_unsure():
     asked = session({("final", name): images([UNCONFIDENT] * 4) for name in REQUIRED_ATTACKS})
-    asked.threat_of = lambda network: ThreatModel((0.0, 0.9), 1)
+    asked.final_threat = ThreatModel((0.0, 0.9), 1)
     assert causes(final_network(asked)) == {Cause.NEVER_CONFIDENT}
 
 

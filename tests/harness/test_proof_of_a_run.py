@@ -64,7 +64,7 @@ def session(network, fooled_from=None, p=0.9):
         spec=SPEC,
         k=4,
         data=SimpleNamespace(a_train=half[1:], b_train=half),
-        threat_of=lambda network: ThreatModel((p, p), 4),
+        final_threat=ThreatModel((p, p), 4),
         frontier=lambda: SimpleNamespace(fooled_from=fooled_from),
     )
 
