@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+from bench.files import write_whole
 from bench.types import BadInputError, NonFiniteError
 
 
@@ -29,19 +29,8 @@ class StoreError(Exception):
 
 
 def write_atomic(path: Path, data: bytes) -> str:
-    """Write a file whole or not at all: temporary file, fsync, rename -> its SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a file whole or not at all -> its SHA-256."""
+    write_whole(path, data, mode=0o644)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -11,11 +11,11 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from bench.files import write_whole
 from bench.record import CertificateError
 from reports import machine, pages
 from reports.board import Row, group_of
 from reports.entry import Entry, Picture, read_entry
-from reports.files import write_atomically
 from reports.pages import BADGE, GENERATOR
 
 CERTIFICATE_NAME = "certificate.json"
@@ -99,11 +99,11 @@ def build_site(certificates: list[Path], out: Path) -> Site:
         machine.Refused(file=machine.name(one.short_path), reason=machine.sentence(one.reason)) for one in refusals
     ]
     table = machine.Table(certificates=tuple(row.summary for row in ordered), refused=tuple(refused))
-    write_atomically(out / "data.json", machine.as_json(table))
-    write_atomically(out / "table.csv", machine.as_csv(table))
-    write_atomically(out / "schema.json", machine.schema())
+    write_whole(out / "data.json", machine.as_json(table).encode())
+    write_whole(out / "table.csv", machine.as_csv(table).encode())
+    write_whole(out / "schema.json", machine.schema().encode())
     index = out / "index.html"
-    write_atomically(index, pages.index_page(ordered, refused))
+    write_whole(index, pages.index_page(ordered, refused).encode())
     _remove_old(out, rows.keys())
     return Site(index, len(rows), refusals)
 
@@ -126,8 +126,8 @@ def make(path: Path, out: Path) -> Row | Refusal:
     except CertificateError as error:
         return Refusal(path, str(error).removeprefix(f"{path}: "))
     certificate, slug = entry.certificate, entry.slug
-    write_atomically(out / "certificates" / f"{slug}.html", page, flush=False)
-    write_atomically(out / "badges" / f"{slug}.svg", pages.badge(certificate), flush=False)
+    write_whole(out / "certificates" / f"{slug}.html", page.encode(), flush=False)
+    write_whole(out / "badges" / f"{slug}.svg", pages.badge(certificate).encode(), flush=False)
     return Row(slug, machine.summarise(certificate, slug), group_of(certificate))
 
 

@@ -15,7 +15,8 @@ ROOMS = {
     "bench/seeds.py": (),
     "bench/meter.py": ("bench.types",),
     "bench/verify.py": ("bench.types",),
-    "bench/store.py": ("bench.types",),
+    "bench/files.py": (),
+    "bench/store.py": ("bench.types", "bench.files"),
     "bench/health.py": ("bench.record",),
     "bench/sheets.py": ("bench.verify",),
     "bench/task.py": ("bench.types", "bench.materials"),
@@ -28,7 +29,7 @@ ROOMS = {
     "bench/speed": ("bench", "attacks"),
     "attacks": ("bench", "attacks"),
     "defenses": ("bench", "attacks", "defenses"),
-    "reports": ("bench.record", "reports"),
+    "reports": ("bench.record", "bench.files", "reports"),
     "suites": (),
 }
 OURS = ("attacks", "bench", "defenses", "reports", "suites", "tests")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.arsenal.record import Header, Strength, Success, Tiny, read, write_text
+from bench.arsenal.record import Header, Strength, Success, Tiny, read
 from bench.arsenal.sections import strength_section, success_section, tiny_section
+from bench.files import write_whole
 
 PAGE = "STRENGTH.md"
 FOLDER = "strength"
@@ -33,7 +34,7 @@ def render(folder: Path) -> Path:
     files = sorted((folder / FOLDER).glob("*.json"))
     records = [read(path, KINDS[kind]) for kind in KINDS for path in files if path.name.startswith(kind)]
     page = folder / PAGE
-    write_text(page, text(records))
+    write_whole(page, text(records).encode())
     return page
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from bench.files import write_whole
 from bench.record import Count, Ratio, Record, Sha256
 
 SCHEMA_VERSION = 1
@@ -222,18 +222,5 @@ def stored(path: Path, record: Kind, fresh: bool) -> Kind | None:
 def write(path: Path, record: Header) -> None:
     """Store one file, atomically; a list of numbers takes one line."""
     text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False)
-    write_text(path, NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader sees the old one or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    text = NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
+    write_whole(path, text.encode())

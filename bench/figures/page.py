@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.arsenal.record import Header, read, write_text
+from bench.arsenal.record import Header, read
 from bench.figures.record import Curve, Growth, Tightness
 from bench.figures.sections import curve_section, growth_section, tightness_section
+from bench.files import write_whole
 
 PAGE = "FIGURES.md"
 FOLDER = "figures"
@@ -34,7 +35,7 @@ def render(folder: Path) -> Path:
     records = [read(path, KINDS[kind]) for kind in KINDS for path in files if path.name.startswith(f"{kind}.")
                or path.name.startswith(f"{kind}-")]  # fmt: skip
     page = folder / PAGE
-    write_text(page, text(records))
+    write_whole(page, text(records).encode())
     return page
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from reports import files
+from bench import files
 from reports.build import GENERATOR, build, find_certificates
 from tests.reports import sample
 from tests.reports.page import certificate_pages
@@ -67,7 +67,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
 
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="disk full"):
-        files.write_atomically(page, "new")
+        files.write_whole(page, b"new")
     assert page.read_text() == "old"
     assert list(tmp_path.iterdir()) == [page]
 
