@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.arsenal.commandline import add_command, add_data_options, run_parsed, safe, whole
 from bench.arsenal.page import FOLDER, render
-from bench.arsenal.record import RecordError
 
 STRENGTH = """\
 How few lit pixels each attack needs on undefended networks, other libraries' attacks beside ours.
@@ -48,30 +47,17 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="{strength,tiny,success,render}")
 
     def command(name: str, words: str, run: Callable) -> argparse.ArgumentParser:
-        layout = argparse.RawDescriptionHelpFormatter
-        line = words.partition(".")[0]
-        sub = commands.add_parser(name, help=line[0].lower() + line[1:], description=words, formatter_class=layout)
-        sub.set_defaults(run=run)
-        sub.add_argument("--into", type=Path, default=Path("attacks"), metavar="DIR",
-                         help=f"where the page and its folder {FOLDER}/ are kept (default attacks)")  # fmt: skip
-        return sub
+        return add_command(commands, name, words, run, Path("attacks"), FOLDER)
 
     def seeded(sub: argparse.ArgumentParser, *, data: bool, fresh: bool = True) -> None:
-        sub.add_argument(
-            "--seed", type=_count(0), default=0, metavar="N", help="every draw follows from it (default 0)"
-        )
+        sub.add_argument("--seed", type=whole(0), default=0, metavar="N", help="every draw follows from it (default 0)")
         if fresh:
             sub.add_argument("--fresh", action="store_true", help="measure all again, whatever is stored")
         if data:
-            root = os.environ.get("DISTAL_DATA_ROOT", "data")
-            sub.add_argument("--data-root", type=Path, default=Path(root), metavar="DIR", help="where data sets lie "
-                             "(default: $DISTAL_DATA_ROOT, else data)")  # fmt: skip
-            sub.add_argument("--download", action="store_true", help="fetch a data set that is missing")
-            sub.add_argument("--run-root", type=Path, default=Path("runs"), metavar="DIR", help="where trained "
-                             "networks and runs are kept (default runs)")  # fmt: skip
+            add_data_options(sub, "trained networks and runs")
 
     def measured(sub: argparse.ArgumentParser, passes: int) -> None:
-        sub.add_argument("--passes", type=_count(LEAST_PASSES), default=passes, metavar="N",
+        sub.add_argument("--passes", type=whole(LEAST_PASSES), default=passes, metavar="N",
                          help=f"forward and backward passes an image (default {passes})")  # fmt: skip
         sub.add_argument("--confidence", type=_probability, default=0.9, metavar="P",
                          help="probability that counts as sure (default 0.9)")  # fmt: skip
@@ -80,13 +66,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--dataset", default="mnist", metavar="NAME", help="mnist (default), digits, ...")
     sub.add_argument("--network", action="append", dest="networks", metavar="NAME",
                      help="mlp or cnn-strides; repeatable (default: both)")  # fmt: skip
-    sub.add_argument("--targets", type=_count(1), default=100, metavar="N", help="every class equally often "
+    sub.add_argument("--targets", type=whole(1), default=100, metavar="N", help="every class equally often "
                      "(default 100)")  # fmt: skip
     measured(sub, 2000)
     seeded(sub, data=True)
 
     sub = command("tiny", TINY, run_tiny)
-    sub.add_argument("--networks", type=_count(1), default=50, metavar="N", help="how many (default 50)")
+    sub.add_argument("--networks", type=whole(1), default=50, metavar="N", help="how many (default 50)")
     measured(sub, 1000)
     seeded(sub, data=False)
 
@@ -100,15 +86,6 @@ def parser() -> argparse.ArgumentParser:
 
     command("render", RENDER, run_render)
     return top
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least {least}")
-        return int(text)
-
-    return read
 
 
 def _probability(text: str) -> float:
@@ -146,7 +123,7 @@ def run_strength(arguments: argparse.Namespace) -> None:
     measure(
         asked,
         command,
-        stored_at(arguments, f"strength-{_safe(arguments.dataset)}"),
+        stored_at(arguments, f"strength-{safe(arguments.dataset)}"),
         data_root=arguments.data_root,
         download=arguments.download,
         cache=arguments.run_root / "cache",
@@ -184,7 +161,7 @@ def run_success(arguments: argparse.Namespace) -> None:
     command = _command(arguments, "--dataset", "--network", "--budget", "--seed")
     if arguments.attacks:
         command = " ".join([command, *(f"--attack {name}" for name in attacks)])
-    measure(asked, command, stored_at(arguments, f"success-{_safe(arguments.dataset)}"))
+    measure(asked, command, stored_at(arguments, f"success-{safe(arguments.dataset)}"))
 
 
 def run_render(arguments: argparse.Namespace) -> None:
@@ -195,41 +172,8 @@ def stored_at(arguments: argparse.Namespace, name: str) -> Path:
     return arguments.into / FOLDER / f"{name}.json"
 
 
-def _safe(dataset: str) -> str:
-    """A data set's name as part of a file's: folder:PATH without its path."""
-    return "".join(c for c in Path(dataset).name if c.isalnum() or c in "-_")
-
-
-def measuring(arguments: argparse.Namespace) -> None:
-    """Run a command that needs torch, then render.
-
-    Raises:
-        RecordError: bad input, or a stored file that is not what it says.
-    """
-    import torch
-
-    from bench.store import StoreError
-    from bench.types import BadInputError, NonFiniteError
-
-    torch.set_num_threads(1)  # figures depend on it
-    try:
-        arguments.run(arguments)
-    except (BadInputError, NonFiniteError, StoreError) as error:
-        raise RecordError(str(error)) from None
-    run_render(arguments)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parsed = parser().parse_args(arguments)
-    try:
-        (parsed.run if parsed.run is run_render else measuring)(parsed)
-    except OSError as error:
-        print(f"python -m bench.arsenal: error: {error.filename}: {error.strerror}", file=sys.stderr)
-    except RecordError as error:
-        print(f"python -m bench.arsenal: error: {error}", file=sys.stderr)
-    else:
-        return 0
-    return 2
+    return run_parsed("python -m bench.arsenal", parser().parse_args(arguments), run_render)
 
 
 if __name__ == "__main__":

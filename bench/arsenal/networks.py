@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from bench.arsenal.sources import sources
-from bench.harness.lab import accuracy
+from bench.harness.lab import from_cache
 from bench.harness.settings import digest, source_hash
 from bench.materials.data import Data
 from bench.materials.networks import build, mlp
 from bench.materials.training import default_epochs, train_classifier
 from bench.seeds import derive, generator
-from bench.store import Store, StoreError
+from bench.store import Store
 from bench.types import BadInputError, ImageSpec, NetworkFactory
 
 KERNEL, STRIDE = 4, 2
@@ -62,17 +62,12 @@ def trained(name: str, data: Data, seed: int, cache: Path) -> tuple[nn.Module, f
     seed = derive(seed, "arsenal", name)
     network = build(NETWORKS[name], data.spec, data.spec.real_classes, seed)
     store = Store(cache / f"arsenal-{name}-{_key(name, data, seed)[:16]}")
-    with store.working():
-        if not store.has("score.json"):
-            epochs = default_epochs(len(data.a_train))
-            train_classifier(network, data.a_train, generator=generator(seed, "batches"), epochs=epochs)
-            store.save_tensors("network.safetensors", network.state_dict())
-            store.save_json("score.json", {"accuracy": accuracy(network, data.a_val)})
-        network.load_state_dict(store.load_tensors("network.safetensors"))
-        score = accuracy(network, data.a_val)
-        if score != store.load_json("score.json")["accuracy"]:
-            raise StoreError(f"{store.folder}: the cached network scores {score}, not what it did; delete the folder")
-    return network.eval(), score
+
+    def train() -> None:
+        epochs = default_epochs(len(data.a_train))
+        train_classifier(network, data.a_train, generator=generator(seed, "batches"), epochs=epochs)
+
+    return network, from_cache(store, network, train, data.a_val, "cached network", "delete the folder")
 
 
 def _key(name: str, data: Data, seed: int) -> str:

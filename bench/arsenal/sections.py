@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.arsenal import claims
-from bench.arsenal.record import Cell, Header, Network, Pixels, Strength, Success, SuccessRow, Tiny
+from bench.arsenal.markdown import number, source, table
+from bench.arsenal.record import Cell, Network, Pixels, Strength, Success, SuccessRow, Tiny
 
 OUTCOMES = ("fooling", "borderline", "in_distribution", "dense", "unconfident", "neither")
 
@@ -56,14 +57,14 @@ def strength_section(record: Strength) -> Iterable[str]:
     revisions = {cell.revision for network in record.networks.values() for cell in network.cells.values()}
     yield STRENGTH.format(
         dataset=record.dataset,
-        source=_source(record, revisions),
+        source=source(record, revisions),
         p=settings["p"],
         n=len(record.targets),
         passes=f"{settings['passes']:,}",
     )
     for name, network in record.networks.items():
         yield f"### {name}: validation accuracy {network.accuracy:.2%}, weights `{network.weights[:12]}`"
-        yield _table(STRENGTH_HEAD, [_strength_row(record, network, n) for n in (*record.ensemble, *record.peers)])
+        yield table(STRENGTH_HEAD, [_strength_row(record, network, n) for n in (*record.ensemble, *record.peers)])
         yield _claims(claims.strength_claims(record, network))
         yield _side_by_side(record, network)
 
@@ -91,17 +92,13 @@ def _passes(cell: Cell) -> str:
 def _pixels(record: Strength, pixels: Pixels) -> list[str]:
     """Median, least, and least of each class."""
     classes = claims.per_class(pixels, record.targets, sorted(set(record.targets)))
-    return [_median(pixels), _number(claims.least(pixels)), " ".join(map(_number, classes))]
+    return [_median(pixels), number(claims.least(pixels)), " ".join(map(number, classes))]
 
 
 def _median(pixels: Pixels) -> str:
     """The middle one, the lower of two; none at all is more than any number."""
     ordered = sorted(pixels, key=lambda n: (n is None, n))
-    return _number(ordered[(len(ordered) - 1) // 2])
-
-
-def _number(n: int | None) -> str:
-    return "-" if n is None else str(n)
+    return number(ordered[(len(ordered) - 1) // 2])
 
 
 def _side_by_side(record: Strength, network: Network) -> str:
@@ -116,26 +113,26 @@ def _side_by_side(record: Strength, network: Network) -> str:
         ("the best peer, pruned", side.pruned),
     ):
         least = claims.per_class(pixels, record.targets, classes) if pixels else [None] * len(classes)
-        rows.append([name, *map(_number, least)])
-    return _table(["least of class", *map(str, classes)], rows)
+        rows.append([name, *map(number, least)])
+    return table(["least of class", *map(str, classes)], rows)
 
 
 def tiny_section(record: Tiny) -> Iterable[str]:
-    source = _source(record, {network.revision for network in record.networks.values()})
-    yield TINY.format(source=source, p=record.settings["p"], passes=f"{record.settings['passes']:,}")
+    made = source(record, (network.revision for network in record.networks.values()))
+    yield TINY.format(source=made, p=record.settings["p"], passes=f"{record.settings['passes']:,}")
     families = sorted({network.family for network in record.networks.values()})
     rows = [("the ensemble", record.ensemble), *((f"`{name}`", (name,)) for name in record.ensemble)]
-    table = []
+    lines = []
     for title, attacks in rows:
         tallies = [claims.tally(record, family, attacks) for family in families]
-        table.append([title, *(f"{tally.equal} of {tally.known}" for tally in tallies)])
+        lines.append([title, *(f"{tally.equal} of {tally.known}" for tally in tallies)])
     networks = [sum(n.family == family for n in record.networks.values()) for family in families]
     head = [f"{family} ({count} networks)" for family, count in zip(families, networks, strict=True)]
-    yield _table(["optimum reached, of classes", *head], table)
+    yield table(["optimum reached, of classes", *head], lines)
     yield _claims(claims.tiny_claims(record))
     if missed := list(_missed(record)):
         yield "Missed:"
-        yield _table(["network", "family", "class", "optimum", "the ensemble"], missed)
+        yield table(["network", "family", "class", "optimum", "the ensemble"], missed)
 
 
 def _missed(record: Tiny) -> Iterable[list[str]]:
@@ -143,13 +140,13 @@ def _missed(record: Tiny) -> Iterable[list[str]]:
         best = claims.fewest(network.reached[attack] for attack in record.ensemble)
         for label, (optimum, reached) in enumerate(zip(network.optimum, best, strict=True)):
             if optimum is not None and optimum != reached:
-                yield [name, network.family, str(label), str(optimum), _number(reached)]
+                yield [name, network.family, str(label), str(optimum), number(reached)]
 
 
 def success_section(record: Success) -> Iterable[str]:
     yield SUCCESS.format(
         dataset=record.dataset,
-        source=_source(record, {record.revision}),
+        source=source(record, {record.revision}),
         n=record.targets,
         passes=f"{record.passes:,}",
         restarts=record.restarts,
@@ -161,7 +158,7 @@ def success_section(record: Success) -> Iterable[str]:
         "attack", "success", "bound", "healthy", *(name.replace("_", " ") for name in OUTCOMES), "passes an image",
         "passes a fooling image", "cascade: targets", "passes", "seconds",
     ]  # fmt: skip
-    yield _table(head, [_success_row(name, row) for name, row in record.rows.items()])
+    yield table(head, [_success_row(name, row) for name, row in record.rows.items()])
     yield _claims(claims.success_claims(record))
 
 
@@ -186,19 +183,5 @@ def _floored(rate: float) -> str:
     return f"{int(rate * 1000) / 10:.1f}%"
 
 
-def _source(record: Header, revisions: set[str]) -> str:
-    """Command, seed and revisions."""
-    return f"`{record.command}`, seed {record.seed}, revision {', '.join(sorted(revisions)) or record.revision}."
-
-
 def _claims(found: Sequence[claims.Claim]) -> str:
-    return _table(["claim", "holds", "figures"], [[claim.claim, claim.answer, claim.figures] for claim in found])
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return table(["claim", "holds", "figures"], [[claim.claim, claim.answer, claim.figures] for claim in found])

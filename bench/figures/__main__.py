@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.arsenal.commandline import add_command, add_data_options, run_parsed, safe, whole
 from bench.arsenal.record import RecordError
 from bench.figures.page import FOLDER, render
 
@@ -48,29 +48,19 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="{curve,tightness,growth,render}")
 
     def command(name: str, words: str, run: Callable) -> argparse.ArgumentParser:
-        layout = argparse.RawDescriptionHelpFormatter
-        line = words.partition(".\n")[0].partition(". ")[0]
-        sub = commands.add_parser(name, help=line[0].lower() + line[1:], description=words, formatter_class=layout)
-        sub.set_defaults(run=run)
-        sub.add_argument("--into", type=Path, default=Path("bench/proof"), metavar="DIR",
-                         help=f"where the page and its folder {FOLDER}/ are kept (default bench/proof)")  # fmt: skip
-        return sub
+        return add_command(commands, name, words, run, Path("bench/proof"), FOLDER)
 
     def seeded(sub: argparse.ArgumentParser) -> None:
         add = sub.add_argument
-        add("--seed", type=_count(0), default=0, metavar="N", help="every draw follows from it (default 0)")
+        add("--seed", type=whole(0), default=0, metavar="N", help="every draw follows from it (default 0)")
         add("--fresh", action="store_true", help="measure all again, whatever is stored")
 
     def data(sub: argparse.ArgumentParser) -> None:
-        add, root = sub.add_argument, os.environ.get("DISTAL_DATA_ROOT", "data")
+        add = sub.add_argument
         add("--dataset", default="digits", metavar="NAME", help="digits (default), mnist, ...")
-        add("--k", type=_count(0), action="append", dest="ks", metavar="K", help="lit pixels; repeatable (default: the "
+        add("--k", type=whole(0), action="append", dest="ks", metavar="K", help="lit pixels; repeatable (default: the "
             "data set's usual ones)")  # fmt: skip
-        add("--data-root", type=Path, default=Path(root), metavar="DIR", help="where data sets lie (default: "
-            "$DISTAL_DATA_ROOT, else data)")  # fmt: skip
-        add("--download", action="store_true", help="fetch a data set that is missing")
-        add("--run-root", type=Path, default=Path("runs"), metavar="DIR", help="where trained networks are kept "
-            "(default runs)")  # fmt: skip
+        add_data_options(sub, "trained networks")
 
     sub = command("curve", CURVE, run_curve)
     data(sub)
@@ -80,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("tightness", TIGHTNESS, run_tightness)
     data(sub)
     add = sub.add_argument
-    add("--targets", type=_count(1), default=10, metavar="N", help="of each class, for every attack (default 10)")
-    add("--passes", type=_count(LEAST_PASSES), default=1000, metavar="N", help="forward and backward passes an image, "
+    add("--targets", type=whole(1), default=10, metavar="N", help="of each class, for every attack (default 10)")
+    add("--passes", type=whole(LEAST_PASSES), default=1000, metavar="N", help="forward and backward passes an image, "
         "for every attack (default 1000)")  # fmt: skip
     add("--weights", type=Path, metavar="FILE", help="weights of one more network to measure")
     add("--network", metavar="NAME", help="the architecture that --weights are of: cnn, wide, mlp, gated:cnn, ...")
@@ -89,21 +79,12 @@ def parser() -> argparse.ArgumentParser:
     seeded(sub)
 
     sub = command("growth", GROWTH, run_growth)
-    sub.add_argument("--repeats", type=_count(1), default=5, metavar="N", help="times each, of which the least counts "
+    sub.add_argument("--repeats", type=whole(1), default=5, metavar="N", help="times each, of which the least counts "
                      "(default 5)")  # fmt: skip
     seeded(sub)
 
     command("render", RENDER, run_render)
     return top
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least {least}")
-        return int(text)
-
-    return read
 
 
 def _command(arguments: argparse.Namespace, *names: str) -> str:
@@ -117,7 +98,7 @@ def run_curve(arguments: argparse.Namespace) -> None:
     from bench.figures.curve import Asked, measure
 
     asked = Asked(arguments.dataset, arguments.network, tuple(arguments.ks or ()), arguments.seed)
-    name = f"curve-{_safe(arguments.dataset)}-{_safe(arguments.network)}"
+    name = f"curve-{safe(arguments.dataset)}-{safe(arguments.network)}"
     command = _command(arguments, "dataset", "network", "seed")
     measure(asked, command, stored_at(arguments, name), **_places(arguments))
 
@@ -136,7 +117,7 @@ def run_tightness(arguments: argparse.Namespace) -> None:
     asked = Asked(arguments.dataset, ks, arguments.targets, arguments.passes, arguments.seed, weights)
     usual = ("dataset", "targets", "passes", "seed")
     commands = (_command(arguments, *usual), _command(arguments, *usual, "weights", "network", "label"))
-    measure(asked, commands, stored_at(arguments, f"tightness-{_safe(arguments.dataset)}"), **_places(arguments))
+    measure(asked, commands, stored_at(arguments, f"tightness-{safe(arguments.dataset)}"), **_places(arguments))
 
 
 def run_growth(arguments: argparse.Namespace) -> None:
@@ -164,44 +145,8 @@ def _places(arguments: argparse.Namespace) -> dict:
     }
 
 
-def _safe(name: str) -> str:
-    """A name as part of a file's: folder:PATH without its path."""
-    return "".join(c for c in Path(name).name if c.isalnum() or c in "-_")
-
-
-def measuring(arguments: argparse.Namespace) -> None:
-    """Run a command that needs torch, then render.
-
-    Raises:
-        RecordError: bad input, a network that can't be bounded, or a stored file that is not what it says.
-    """
-    import torch
-
-    from bench.proof.bounds import UnsupportedLayerError
-    from bench.store import StoreError
-    from bench.types import BadInputError, NonFiniteError
-
-    torch.set_num_threads(1)  # figures depend on it
-    try:
-        arguments.run(arguments)
-    except (BadInputError, NonFiniteError, StoreError) as error:
-        raise RecordError(str(error)) from None
-    except UnsupportedLayerError as error:
-        raise RecordError(f"no proof: {error}") from None
-    run_render(arguments)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parsed = parser().parse_args(arguments)
-    try:
-        (parsed.run if parsed.run is run_render else measuring)(parsed)
-    except OSError as error:
-        print(f"python -m bench.figures: error: {error.filename}: {error.strerror}", file=sys.stderr)
-    except RecordError as error:
-        print(f"python -m bench.figures: error: {error}", file=sys.stderr)
-    else:
-        return 0
-    return 2
+    return run_parsed("python -m bench.figures", parser().parse_args(arguments), run_render)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from bench.arsenal.networks import fingerprint
 from bench.figures.rows import made_of
-from bench.harness.lab import accuracy
+from bench.harness.lab import from_cache
 from bench.harness.registry import NETWORKS
 from bench.materials.data import Data
 from bench.materials.networks import build
 from bench.materials.training import default_epochs, default_shift, train_classifier
 from bench.seeds import derive, generator
-from bench.store import Store, StoreError
+from bench.store import Store
 from defenses.gate import gate_network, train_gate
 from defenses.sparse_gate import SHIFTED_EPOCHS
 
@@ -49,16 +49,8 @@ def trained(name: str, data: Data, seed: int, cache: Path) -> nn.Module:
     network = build(NETWORKS.load(name), data.spec, data.spec.real_classes, derive(seed, "sparse_gate"))
     key = made_of(name, data.fingerprint, seed, modules=MODULES[:2], alone=DEFENSE[1:])
     store = Store(cache / f"figures-{name.replace(':', '-')}-{key[:16]}")
-    with store.working():
-        if not store.has("score.json"):
-            _train(network, data, seed)
-            store.save_tensors("network.safetensors", network.state_dict())
-            store.save_json("score.json", {"accuracy": accuracy(network, data.a_val)})
-        network.load_state_dict(store.load_tensors("network.safetensors"))
-        score = accuracy(network, data.a_val)
-        if score != store.load_json("score.json")["accuracy"]:
-            raise StoreError(f"{store.folder}: the cached network scores {score}, not what it did; delete the folder")
-    return network.eval()
+    from_cache(store, network, lambda: _train(network, data, seed), data.a_val, "cached network", "delete the folder")
+    return network
 
 
 def _train(network: nn.Module, data: Data, seed: int) -> None:

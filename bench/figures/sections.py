@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
 from statistics import fmean as mean
 
-from bench.arsenal.record import Header
+from bench.arsenal.markdown import number, source, table
 from bench.figures.record import Curve, CurveRow, GateFigures, Growth, GrowthRow, Tightness, TightNetwork
 
 GIVEN = {"mnist": {33: 0.995, 45: 0.969, 60: 0.90, 90: 0.62}}  # an earlier trial's shares, as they were reported
@@ -200,25 +200,9 @@ def _growth_row(row: GrowthRow) -> list[str]:
     return [row.series, row.network, str(row.k), *(f"{r:.3g}" for r in ratios), *(f"{s:.4f}" for s in seconds)]
 
 
-def source(record: Header, revisions: Iterable[str]) -> str:
-    """Command, seed and revisions."""
-    return f"`{record.command}`, seed {record.seed}, revision {', '.join(sorted(set(revisions))) or record.revision}."
-
-
 def percent(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:.2%}"
 
 
-def number(n: int | None) -> str:
-    return "-" if n is None else str(n)
-
-
 def yes(holds: bool) -> str:
     return "yes" if holds else "no"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(text.split()).replace("|", "\\|") for text in line) + " |" for line in lines
-    )

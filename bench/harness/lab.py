@@ -92,23 +92,48 @@ class Lab:
         )[:16]
         return Store(self.settings.run_root / "cache" / f"{role}-{key}")
 
-    def _trained(self, role: str, factory: NetworkFactory, train: Split, validation: Split) -> nn.Module:
-        """From the cache, re-scored before it is believed; else trained, scored and cached."""
+    def _trained(self, role: str, factory: NetworkFactory, train_on: Split, validation: Split) -> nn.Module:
         seed = derive(self.settings.seed, role)
         network = build(factory, self.data.spec, self.data.spec.real_classes, seed).to(self.device)
         store = self._store(role)
-        with store.working():
-            if store.has("score.json"):
-                network.load_state_dict(store.load_tensors("network.safetensors"))
-                score = accuracy(network, validation)
-                if score != store.load_json("score.json")["accuracy"]:
-                    raise StoreError(f"{store.folder}: the cached {role} scores {score}, not what it did; use --fresh")
-                return network.eval()
+
+        def train() -> None:
             self.say(f"training {role.replace('-', ' ')}")
-            train_classifier(network, train, generator=generator(seed, "batches"), epochs=default_epochs(len(train)))
+            train_classifier(
+                network, train_on, generator=generator(seed, "batches"), epochs=default_epochs(len(train_on))
+            )
+
+        from_cache(store, network, train, validation, f"cached {role}", "use --fresh")
+        return network
+
+
+def from_cache(
+    store: Store, network: nn.Module, train: Callable[[], object], validation: Split, what: str, remedy: str
+) -> float:
+    """Stored weights, re-scored before they are believed; else trained, scored and stored -> the accuracy.
+
+    Args:
+        network: gets the weights, and is left in eval mode.
+        train: trains it in place.
+        validation: what it is scored on.
+        what, remedy: for the message: what scores otherwise, and what to do.
+
+    Raises:
+        StoreError: the stored weights do not score what they did.
+    """
+    with store.working():
+        if store.has("score.json"):
+            network.load_state_dict(store.load_tensors("network.safetensors"))
+            score = accuracy(network, validation)
+            if score != store.load_json("score.json")["accuracy"]:
+                raise StoreError(f"{store.folder}: the {what} scores {score}, not what it did; {remedy}")
+        else:
+            train()
+            score = accuracy(network, validation)
             store.save_tensors("network.safetensors", network.state_dict())
-            store.save_json("score.json", {"accuracy": accuracy(network, validation)})
-        return network.eval()
+            store.save_json("score.json", {"accuracy": score})
+    network.eval()
+    return score
 
 
 def accuracy(network: nn.Module, real: Split) -> float:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from bench.arsenal.page import render, text
+from bench.arsenal.page import FOLDER, PAGE, render, text
 from bench.arsenal.record import RecordError, Strength, read, stored, write
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(page: str) -> list[list[str]]:
@@ -102,3 +106,8 @@ def test_figures_of_other_settings_never_share_a_file(strength, tmp_path):
     with pytest.raises(RecordError, match=r"other settings \(passes\)"):
         stored(path, other, fresh=False)
     assert stored(path, other, fresh=True) is None
+
+
+def test_the_page_in_the_tree_is_what_its_files_give(tmp_path):
+    shutil.copytree(ROOT / "attacks" / FOLDER, tmp_path / FOLDER)
+    assert render(tmp_path).read_text() == (ROOT / "attacks" / PAGE).read_text()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench.arsenal.record import RecordError, write
-from bench.figures.page import render, text
+from bench.figures.page import FOLDER, PAGE, render, text
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(page: str, first: str) -> list[list[str]]:
@@ -121,3 +125,8 @@ def test_a_damaged_file_is_refused_by_name(curve, tmp_path, change, says):
     path.write_text(json.dumps(data))
     with pytest.raises(RecordError, match=rf"{path.name}: .*{says}"):
         render(tmp_path)
+
+
+def test_the_page_in_the_tree_is_what_its_files_give(tmp_path):
+    shutil.copytree(ROOT / "bench" / "proof" / FOLDER, tmp_path / FOLDER)
+    assert render(tmp_path).read_text() == (ROOT / "bench" / "proof" / PAGE).read_text()
