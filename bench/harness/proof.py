@@ -62,8 +62,14 @@ def _computed(session: Session) -> Proof:
 def _sentence(reach: int | None, sparsest: int) -> str:
     if reach is None:
         return "Nothing is proved: the bound does not even keep the blank image below p."
-    held = f"No image with at most {reach} lit pixels reaches p for any class"
+    held = f"No image with at most {_count(reach)} reaches p for any class"
+    if reach == 0:
+        held = "The blank image, and no other, is proved not to reach p for any class"
     return f"{held}; the sparsest real training image has {sparsest}."
+
+
+def _count(pixels: int) -> str:
+    return f"{pixels} lit pixel{'s' * (pixels != 1)}"
 
 
 def _compare(session: Session, found: Proof) -> None:

@@ -79,7 +79,13 @@ def test_how_far_a_linear_network_is_proved():
 
 
 def test_each_class_is_held_to_its_own_operating_point():
-    assert proof(session(summing(1.0), p=0.7)).proved_to == 0
+    found = proof(session(summing(1.0), p=0.7))
+    assert found.proved_to == 0
+    assert found.reason.startswith("The blank image, and no other, is proved not to reach p")
+
+
+def test_one_pixel_is_no_pixels():
+    assert "at most 1 lit pixel reaches" in proof(session(summing(1.0), p=0.8)).reason  # sigmoid(1) = 0.73
 
 
 def test_nothing_is_proved_of_a_network_that_takes_the_blank_image_for_a_class():
