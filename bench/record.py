@@ -5,13 +5,17 @@ Every number is finite: NaN and infinity are refused on write and on read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 SCHEMA_VERSION = 1
+HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scope `model` does without
+CONTRADICTION = "contradiction"
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -99,6 +103,7 @@ class Sheet(Record):
     file: str = Field(description="path relative to the certificate's folder")
     sha256: Sha256
     captions: tuple[str, ...] = Field((), description="one a cell, row by row")
+    attack: str | None = Field(None, description="which attack made the images")
 
 
 class RoundRecord(Record):
@@ -193,6 +198,54 @@ class Environment(Record):
     made_at: str = Field(description="ISO 8601, UTC")
 
 
+class Share(Record):
+    """A rate with its two-sided 95% Clopper-Pearson interval; `observed` is absent for an empty sample."""
+
+    successes: Count
+    n: Count
+    observed: Rate | None
+    lower: Rate
+    upper: Rate
+
+
+class HumanFigures(Record):
+    """What one person, or the majority of several, made of images without knowing which are real."""
+
+    images: Count = Field(description="images that count: each once, however many people marked it")
+    agreement_working: Share = Field(description="people's 'could be real' equals the judge's not rejecting")
+    agreement_strict: Share = Field(description="the same at the judge's strict threshold, which decides outcomes")
+    auroc: Rate | None = Field(description="of the judge's score against the marks; absent: all marks are the same")
+    missed: Share = Field(description="of generated images that people call not real: let pass by the judge at strict")
+    overruled: Share = Field(description="of generated images that the judge rejects at strict: taken for real")
+    false_alarms: Share = Field(description="real images that people call not real")
+    control_taken: Share = Field(description="images that fool the undefended control, taken for real")
+    final_taken: Share = Field(description="images confident and sparse on the final network, taken for real")
+    named: Share = Field(description="real images whose class people named rightly")
+
+
+class HumanRater(Record):
+    """One person's marks, in figures."""
+
+    name: Annotated[str, Field(max_length=80)] = Field(description="as given; may be empty")
+    file: Sha256 = Field(description="SHA-256 of the exported marks")
+    seconds: Annotated[float, Field(ge=0)] = Field(description="median a mark")
+    figures: HumanFigures
+
+
+class HumanRecord(Record):
+    """What people say of the images; outside the eleven criteria, and no part of the certificate's identity."""
+
+    certificate: Sha256 = Field(description="the certificate that was inspected, without this record")
+    page: Sha256 = Field(description="the inspection page and its key")
+    images: Count = Field(description="on the page")
+    real: Count = Field(description="of them real")
+    marks: Count = Field(description="of all people")
+    ties: Count = Field(description="images without a majority, left out of `pooled`")
+    pooled: HumanFigures = Field(description="by the majority mark of each image")
+    raters: Annotated[tuple[HumanRater, ...], Field(min_length=1)]
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None = Field(description="Cohen's, mean over pairs of people")
+
+
 class Certificate(Record):
     """Everything a reader needs to believe, doubt or repeat a verdict."""
 
@@ -220,12 +273,71 @@ class Certificate(Record):
     frontier: Frontier | None = None
     proof: Proof | None = None
     proved_to: Count | None = Field(None, description="no image with at most this many lit pixels reaches p")
+    human: HumanRecord | None = Field(None, description="what people say of the images")
     cost: Cost
     hashes: dict[str, Sha256] = Field(description="SHA-256 of every stored weight and image file of the run")
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        for text in _contradictions(self):
+            raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
+        return self
+
+
+def _contradictions(certificate: Certificate) -> Iterator[str]:
+    """What can't be true together, each with its field first."""
+    ids = [criterion.id for criterion in certificate.criteria]
+    if ids != list(range(11)):
+        yield f"criteria: expected the ids 0 to 10 in this order; got {ids}"
+    indices = [round_.index for round_ in certificate.rounds]
+    if len(set(indices)) != len(indices):
+        yield f"rounds: each index may stand once; got [{', '.join(map(_said, indices[:40]))}]"
+    yield from _proof_contradictions(certificate)
+    if not certificate.certified:
+        return
+    if certificate.budget.name == "quick":
+        yield "certified: the quick budget can't certify; expected false"
+    skipped = HISTORY if certificate.scope == "model" else frozenset()
+    for criterion in certificate.criteria:
+        if criterion.verdict is not VerdictName.PASS and criterion.id not in skipped:
+            yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
+
+
+def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
+    """What is proved and what fools can't overlap, and each is said once more where it comes from."""
+    proof, frontier, threat = certificate.proof, certificate.frontier, certificate.threat
+    proved, fooled = certificate.proved_to, certificate.fooled_from
+    source = proof.proved_to if proof else None
+    if proved != source:
+        yield f"proved_to: {_said(proved)}, but proof.proved_to is {_said(source)}; expected the same"
+    if frontier and fooled != frontier.fooled_from:
+        found = _said(frontier.fooled_from)
+        yield f"fooled_from: {_said(fooled)}, but the frontier's is {found}; expected the same"
+    if proved is not None and fooled is not None and fooled <= proved:
+        yield f"proved_to: {_said(proved)}, yet fooled_from is {_said(fooled)}; expected more"
+    highest = max(threat.operating_point, default=threat.p)
+    for number, row in enumerate(proof.rows if proof else ()):
+        if row.k == proved and row.linear >= highest:
+            yield f"proof.rows.{number}: a bound of {row.linear} at what is proved; expected less than {highest}"
+
+
+def _said(number: int | None) -> str:
+    """A number for a message; an absurd one, which Python may refuse to write out, by its size alone."""
+    if number is None:
+        return "\N{EN DASH}"
+    return str(number) if abs(number) < 10**15 else "over 10^15"
 
 
 class CertificateError(Exception):
     """A certificate that can't be read: names the file, the field, what was found and what was expected."""
+
+
+class ContradictionError(CertificateError):
+    """A certificate that can be read, but says things that can't be true together."""
+
+
+class InspectionError(CertificateError):
+    """An inspection that can't be made or merged: names the file, what was found, what was expected, what to do."""
 
 
 def read_certificate(path: Path) -> Certificate:
@@ -233,6 +345,7 @@ def read_certificate(path: Path) -> Certificate:
 
     Raises:
         CertificateError: the file is missing, is no JSON, or does not match the schema.
+        ContradictionError: it says things that can't be true together.
     """
     try:
         return Certificate.model_validate_json(path.read_bytes())
@@ -240,6 +353,8 @@ def read_certificate(path: Path) -> Certificate:
         raise CertificateError(f"{path}: {error.strerror}; expected a certificate.json") from None
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == CONTRADICTION:
+            raise ContradictionError(f"{path}: {first['msg']}") from None
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise CertificateError(
             f"{path}: {where}: {first['msg']}; got {str(first.get('input'))[:80]!r}. "

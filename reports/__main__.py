@@ -9,7 +9,9 @@ from pathlib import Path
 from bench.record import CertificateError
 from reports.build import CERTIFICATE_NAME, build_site, find_certificates
 from reports.entry import read_checked
+from reports.inspect_command import add_commands
 from reports.text import verdict_table
+from reports.verify_command import add_command, add_ledger
 from reports.words import one_line
 
 BUILD = """\
@@ -33,7 +35,7 @@ exit status: 0 shown, 2 not readable"""
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True, metavar="{build,show}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{build,show,inspection,inspect,verify}")
 
     def command(name: str, text: str, run) -> argparse.ArgumentParser:
         layout = argparse.RawDescriptionHelpFormatter
@@ -57,8 +59,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where to write (default: runs/site)",
     )
+    add_ledger(build)
     show = command("show", SHOW, run_show)
     show.add_argument("path", type=Path, metavar="CERTIFICATE", help="a certificate, or the folder it lies in")
+    add_commands(command)
+    add_command(command)
     return top
 
 
@@ -67,7 +72,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     if not certificates:
         given = ", ".join(map(str, arguments.paths))
         raise FileNotFoundError(f"{given}: no {CERTIFICATE_NAME} in it; make one with `pytest suites/` first")
-    site = build_site(certificates, arguments.out)
+    site = build_site(certificates, arguments.out, arguments.ledger)
     for refusal in site.refusals:
         print(one_line(f"not readable: {refusal.path}: {refusal.reason}"), file=sys.stderr)
     print(f"{site.index}: {site.certificates} of {site.certificates + len(site.refusals)} certificates")

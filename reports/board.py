@@ -66,6 +66,10 @@ class Family:
     def certified(self) -> int:
         return sum(row.summary.certified for row in self.rows)
 
+    @cached_property
+    def verified(self) -> int:
+        return sum(row.summary.verified for row in self.rows)
+
     @property
     def seeds(self) -> str:
         """E.g. `3 seeds: 0, 1, 2`; runs that share a seed are told apart from seeds."""

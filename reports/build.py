@@ -16,6 +16,8 @@ from bench.record import CertificateError
 from reports import machine, pages
 from reports.board import Row, group_of
 from reports.entry import Entry, Picture, read_entry
+from reports.identity import identity
+from reports.ledger import LEDGER, Ledger, Verification, read_ledger
 from reports.pages import BADGE, GENERATOR
 
 CERTIFICATE_NAME = "certificate.json"
@@ -78,18 +80,22 @@ def _search(folder: Path) -> Iterable[Path]:
             yield here / CERTIFICATE_NAME
 
 
-def build(certificates: list[Path], out: Path) -> Path:
+def build(certificates: list[Path], out: Path, ledger: Path = LEDGER) -> Path:
     """Write the leaderboard of `certificates` to the folder `out` and return its `index.html`.
 
-    A certificate that can't be read is named on the page, with the reason.
+    A certificate that can't be read is named on the page, with the reason; one that `ledger` does not have is shown
+    as not verified.
+
+    Raises:
+        LedgerError: the ledger can't be read.
     """
-    return build_site(certificates, out).index
+    return build_site(certificates, out, ledger).index
 
 
-def build_site(certificates: list[Path], out: Path) -> Site:
+def build_site(certificates: list[Path], out: Path, ledger: Path = LEDGER) -> Site:
     """As `build`, and say what was refused. The index is written last: it never links to a missing page."""
     rows, refusals = {}, []
-    for made in _made(certificates, out):
+    for made in _made(certificates, out, read_ledger(ledger)):
         if isinstance(made, Refusal):
             refusals.append(made)
         else:
@@ -108,30 +114,31 @@ def build_site(certificates: list[Path], out: Path) -> Site:
     return Site(index, len(rows), refusals)
 
 
-def _made(certificates: list[Path], out: Path) -> Iterator[Row | Refusal]:
+def _made(certificates: list[Path], out: Path, ledger: Ledger) -> Iterator[Row | Refusal]:
     """Each certificate's page and badge, in the order given; many are shared among processes."""
     workers = min(os.cpu_count() or 1, 8)
     if len(certificates) <= ALONE or workers == 1:
-        yield from (make(path, out) for path in certificates)
+        yield from (make(path, out, ledger) for path in certificates)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(partial(make, out=out), certificates, chunksize=8)
+        yield from pool.map(partial(make, out=out, ledger=ledger), certificates, chunksize=8)
 
 
-def make(path: Path, out: Path) -> Row | Refusal:
+def make(path: Path, out: Path, ledger: Ledger) -> Row | Refusal:
     """Write one certificate's page and badge, or say why not."""
     try:
         entry = read_entry(path)
-        page = _page(path, entry)
+        verification = ledger.get(identity(entry.certificate))
+        page = _page(path, entry, verification)
     except CertificateError as error:
         return Refusal(path, str(error).removeprefix(f"{path}: "))
     certificate, slug = entry.certificate, entry.slug
     write_whole(out / "certificates" / f"{slug}.html", page.encode(), flush=False)
     write_whole(out / "badges" / f"{slug}.svg", pages.badge(certificate).encode(), flush=False)
-    return Row(slug, machine.summarise(certificate, slug), group_of(certificate))
+    return Row(slug, machine.summarise(certificate, slug, verification is not None), group_of(certificate))
 
 
-def _page(path: Path, entry: Entry) -> str:
+def _page(path: Path, entry: Entry, verification: Verification | None) -> str:
     """The page with as many pictures as it may hold.
 
     Raises:
@@ -139,7 +146,7 @@ def _page(path: Path, entry: Entry) -> str:
     """
     for room in PICTURES:
         sheets, rounds = _chosen(entry, room)
-        page = pages.certificate_page(entry, sheets, rounds, entry.slug)
+        page = pages.certificate_page(entry, sheets, rounds, entry.slug, verification)
         if len(page.encode()) <= MAX_PAGE:
             return page
     raise CertificateError(f"{path}: its page would exceed {MAX_PAGE // 1000} kB; too large to be shown")

@@ -1,8 +1,8 @@
 """Reading one certificate with its pictures, distrusting all of it.
 
 A certificate may come from a stranger: sizes are capped, links are refused, a sheet must lie inside the
-certificate's folder and have the bytes that the certificate names, and the claim `certified` must follow
-from the verdicts.
+certificate's folder and have the bytes that the certificate names. That a certificate agrees with itself is the
+schema's affair (`bench/record.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import base64
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from bench.record import Certificate, CertificateError, Sheet, VerdictName, read_certificate
-from reports import words
+from bench.record import Certificate, CertificateError, Sheet, read_certificate
+from reports.identity import identity
 
 MIB = 2**20
 MAX_CERTIFICATE = 16 * MIB
@@ -25,7 +24,6 @@ MAX_SHEET = 4 * MIB
 MAX_SHEETS = 24 * MIB
 MAX_SIDE = 8192
 
-HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scope `model` does without
 SHOWN_WIDTH = 420  # small sheets are enlarged by whole factors up to this width
 
 PNG_HEADER = struct.Struct(">8s4x4sII")
@@ -38,6 +36,7 @@ class Picture:
 
     title: str
     captions: tuple[str, ...]
+    attack: str | None
     data: bytes
     width: int
     height: int
@@ -84,45 +83,9 @@ def read_checked(path: Path) -> Certificate:
     if path.exists() and path.stat().st_size > MAX_CERTIFICATE:
         raise CertificateError(f"{path}: larger than {MAX_CERTIFICATE // MIB} MiB; too large to be shown")
     certificate = read_certificate(path)
-    for contradiction in _contradictions(certificate):
-        raise CertificateError(f"{path}: {contradiction}")
+    if certificate.human and certificate.human.certificate != identity(certificate):
+        raise CertificateError(f"{path}: human: what people said of another certificate; merge the marks again")
     return certificate
-
-
-def _contradictions(certificate: Certificate) -> Iterator[str]:
-    ids = [criterion.id for criterion in certificate.criteria]
-    if ids != list(range(11)):
-        yield f"criteria: expected the ids 0 to 10 in this order; got {ids}"
-    indices = [round_.index for round_ in certificate.rounds]
-    if len(set(indices)) != len(indices):
-        yield f"rounds: each index may stand once; got {indices[:40]}"
-    yield from _proof_contradictions(certificate)
-    if not certificate.certified:
-        return
-    if certificate.budget.name == "quick":
-        yield "certified: the quick budget can't certify; expected false"
-    skipped = HISTORY if certificate.scope == "model" else frozenset()
-    for criterion in certificate.criteria:
-        if criterion.verdict is not VerdictName.PASS and criterion.id not in skipped:
-            yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
-
-
-def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
-    """What is proved and what fools can't overlap, and each is said once more where it comes from."""
-    proof, frontier, threat = certificate.proof, certificate.frontier, certificate.threat
-    proved, fooled = certificate.proved_to, certificate.fooled_from
-    source = proof.proved_to if proof else None
-    if proved != source:
-        yield f"proved_to: {words.count(proved)}, but proof.proved_to is {words.count(source)}; expected the same"
-    if frontier and fooled != frontier.fooled_from:
-        found = words.count(frontier.fooled_from)
-        yield f"fooled_from: {words.count(fooled)}, but the frontier's is {found}; expected the same"
-    if proved is not None and fooled is not None and fooled <= proved:
-        yield f"proved_to: {words.count(proved)}, yet fooled_from is {words.count(fooled)}; expected more"
-    highest = max(threat.operating_point, default=threat.p)
-    for number, row in enumerate(proof.rows if proof else ()):
-        if row.k == proved and row.linear >= highest:
-            yield f"proof.rows.{number}: a bound of {row.linear} at what is proved; expected less than {highest}"
 
 
 def read_entry(path: Path) -> Entry:
@@ -167,7 +130,7 @@ def _read_sheet(folder: Path, sheet: Sheet) -> Picture:
     if found != sheet.sha256:
         raise ValueError(f"changed since it was certified: SHA-256 is {found}, expected {sheet.sha256}")
     width, height = _png_size(data)
-    return Picture(sheet.title, sheet.captions, data, width, height)
+    return Picture(sheet.title, sheet.captions, sheet.attack, data, width, height)
 
 
 def _inside(folder: Path, name: str) -> Path:

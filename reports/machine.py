@@ -24,9 +24,10 @@ MAX_NAMES = 100  # attacks that are listed
 
 FORMULA = re.compile(r"(?<![\w.)\]])[=+\-@\uff1d\uff0b\uff0d\uff20]")
 COLUMNS = (
-    "dataset", "k", "pixels", "p", "defense", "network", "checkpoint", "scope", "certified", "score", "accuracy",
-    "confident_accuracy", "proved_to", "fooled_from", "budget", "images", "passes", "restarts", "rounds", "seed",
-    "seconds", "forward_passes", "backward_passes", "revision", "made_at", "page", "badge",
+    "dataset", "k", "pixels", "p", "defense", "network", "checkpoint", "scope", "certified", "verified", "score",
+    "accuracy", "confident_accuracy", "proved_to", "fooled_from", "budget", "images", "passes", "restarts", "rounds",
+    "seed", "seconds", "forward_passes", "backward_passes", "revision", "made_at", "human_raters", "page",
+    "badge",
 )  # fmt: skip
 
 
@@ -60,12 +61,14 @@ class Summary(Record):
     attacks: tuple[str, ...]
     scope: str = Field(description="model or process")
     certified: bool
+    verified: bool = Field(description="whether whoever built this computed its figures again from its stored images")
     summary: str
     score: Rate | None = Field(description="harmonic selection score")
     accuracy: Rate | None = Field(description="on real test data")
     confident_accuracy: Rate | None = Field(description="share of real test data with the true class at 0.9 or more")
     proved_to: int | None = Field(description="no image with at most this many lit pixels reaches p")
     fooled_from: int | None = Field(description="fewest lit pixels with which anything reached p")
+    human_raters: Count = Field(description="people who looked at its images without knowing which are real")
     searched: bool = Field(description="whether attacks looked for the fewest lit pixels")
     budget: BudgetRecord
     seed: int
@@ -102,7 +105,7 @@ def sentence(text: str) -> str:
     return clipped(one_line(text), MAX_SENTENCE)
 
 
-def summarise(certificate: Certificate, slug: str) -> Summary:
+def summarise(certificate: Certificate, slug: str, verified: bool = False) -> Summary:
     """What the leaderboard keeps of a certificate."""
     c, threat, environment = certificate, certificate.threat, certificate.environment
     return Summary(
@@ -119,12 +122,14 @@ def summarise(certificate: Certificate, slug: str) -> Summary:
         attacks=tuple(map(name, c.attacks[:MAX_NAMES])),
         scope=c.scope,
         certified=c.certified,
+        verified=verified,
         summary=sentence(c.summary),
         score=c.score,
         accuracy=test_accuracy(c),
         confident_accuracy=confident_accuracy(c),
         proved_to=c.proved_to,
         fooled_from=c.fooled_from,
+        human_raters=len(c.human.raters) if c.human else 0,
         searched=c.frontier is not None,
         budget=c.budget,
         seed=environment.seed,

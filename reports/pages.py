@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.record import Certificate
-from reports import board, charts, machine, proof_chart, standing, transfer, words
+from reports import board, charts, inspect_words, machine, proof_chart, standing, transfer, words
 from reports.entry import Entry, Picture, safe_name
+from reports.ledger import Verification
 
 HERE = Path(__file__).parent
 GENERATOR = '<meta name="generator" content="Distal">'
@@ -54,6 +55,7 @@ def environment() -> Environment:
         charts.outcome_names,
         charts.stacked,
         charts.success,
+        inspect_words.people_sentence,
         standing.between,
         standing.fooled_sentence,
         standing.level,
@@ -81,8 +83,14 @@ def script(names: tuple[str, ...]) -> dict[str, Markup]:
     return {"script": Markup(source), "script_hash": Markup(f"sha256-{digest}")}
 
 
-def certificate_page(entry: Entry, sheets: Sequence[Picture], rounds: dict[int, Picture], slug: str) -> str:
-    """The page of one certificate, with these of its pictures."""
+def certificate_page(
+    entry: Entry,
+    sheets: Sequence[Picture],
+    rounds: dict[int, Picture],
+    slug: str,
+    verification: Verification | None,
+) -> str:
+    """The page of one certificate, with these of its pictures, and the check that it passed, if any."""
     certificate = entry.certificate
     return (
         environment()
@@ -99,6 +107,7 @@ def certificate_page(entry: Entry, sheets: Sequence[Picture], rounds: dict[int, 
             left_out=len(entry.sheets) + len(entry.round_sheets) - len(sheets) - len(rounds),
             test_accuracy=machine.test_accuracy(certificate),
             confident_accuracy=machine.confident_accuracy(certificate),
+            verification=verification,
             **script(CERTIFICATE_SCRIPTS),
         )
     )

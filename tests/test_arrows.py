@@ -19,11 +19,20 @@ ROOMS = {
     "bench/store.py": ("bench.types", "bench.files"),
     "bench/health.py": ("bench.record",),
     "bench/sheets.py": ("bench.verify",),
+    "bench/inspection.py": (
+        "bench.types",
+        "bench.record",
+        "bench.seeds",
+        "bench.verify",
+        "bench.sheets",
+        "bench.materials",
+    ),
     "bench/task.py": ("bench.types", "bench.materials"),
     "bench/verdict": ("bench.types", "bench.record", "bench.health", "bench.verdict"),
     "bench/materials": ("bench.types", "bench.record", "bench.seeds", "bench.verdict.stats", "bench.materials"),
     "bench/proof": ("bench.types", "bench.materials", "bench.proof", "bench.verify"),
     "bench/harness": ("bench",),
+    "bench/audit": ("bench", "attacks"),
     "bench/arsenal": ("bench", "attacks"),
     "bench/figures": ("bench", "attacks", "defenses"),
     "bench/speed": ("bench", "attacks"),
@@ -33,7 +42,12 @@ ROOMS = {
     "suites": (),
 }
 OURS = ("attacks", "bench", "defenses", "reports", "suites", "tests")
-LAZY = {("bench/harness/run.py", "reports.build"), ("bench/harness/plugin.py", "reports.text")}
+LAZY = {
+    ("bench/harness/run.py", "reports.build"),
+    ("bench/harness/plugin.py", "reports.text"),
+    ("reports/inspect_page.py", "bench.inspection"),
+    ("reports/verify_command.py", "bench.audit.audit"),
+}
 
 
 def imported(path: Path) -> set[str]:

@@ -148,7 +148,8 @@ def _round(session: Session, past: Past) -> RoundRecord:
             for name, counts in per_class.items()
         )
         shown = made[slice(0, SHEET_IMAGES)]
-        picture = _sheet(session, f"round-{past.index:03d}", f"Round {past.index}: {images.attack}", shown)
+        title = f"Round {past.index}: {images.attack}"
+        picture = _sheet(session, f"round-{past.index:03d}", title, shown, images.attack)
     return RoundRecord(
         index=past.index,
         attack=images.attack if images else None,
@@ -174,7 +175,8 @@ def _sheets(session: Session) -> list[Sheet]:
                 continue
             shown = _most_telling(found) if place == "final" else found
             slug = re.sub(r"[^\w]+", "_", name)
-            sheets.append(_sheet(session, f"{place}-{slug}", f"{name} on the {title}", shown[slice(0, SHEET_IMAGES)]))
+            shown = shown[slice(0, SHEET_IMAGES)]
+            sheets.append(_sheet(session, f"{place}-{slug}", f"{name} on the {title}", shown, name))
     return sheets
 
 
@@ -183,7 +185,8 @@ def _most_telling(found: Verified) -> Verified:
     return found[order.argsort(stable=True)]
 
 
-def _sheet(session: Session, name: str, title: str, shown: Verified) -> Sheet:
+def _sheet(session: Session, name: str, title: str, shown: Verified, attack: str) -> Sheet:
     file = f"sheets/{name}.png"
     digest = session.store.save_file(file, sheet(shown.images))
-    return Sheet(title=title, file=file, sha256=digest, captions=tuple(captions(shown, session.spec.class_names)))
+    texts = tuple(captions(shown, session.spec.class_names))
+    return Sheet(title=title, file=file, sha256=digest, captions=texts, attack=attack)

@@ -140,7 +140,7 @@ class Gallery:
 
     def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None, folder: str = "") -> Made:
         session = self.session
-        name = f"generated/{folder or place}/{_file_name(attack)}-{n}x{k}.safetensors"
+        name = stored_name(folder or place, attack, n, k)
         with session.store.working():
             if not session.store.has(name):
                 targets = balanced_targets(session.spec.real_classes, n)
@@ -182,6 +182,11 @@ class Gallery:
         if name in self.session.attacks:
             return self.session.attacks[name]
         return self.session.defense.attacks.get(name) or import_path(REFERENCE_ATTACK, "--attack")
+
+
+def stored_name(folder: str, attack: str, n: int, k: int) -> str:
+    """The file of an attack's images for `n` targets, with at most `k` lit pixels."""
+    return f"generated/{folder}/{_file_name(attack)}-{n}x{k}.safetensors"
 
 
 def _file_name(name: str) -> str:

@@ -63,13 +63,13 @@ class Lab:
     @cached_property
     def control(self) -> nn.Module:
         """The architecture under test with K outputs, trained on half A, undefended."""
-        return self._trained("control", self.factory, self.data.a_train, self.data.a_val)
+        return self.trained("control", self.factory, self.data.a_train, self.data.a_val)
 
     @cached_property
     def network_b(self) -> nn.Module:
         """Another architecture, trained on half B, undefended."""
         name = self.settings.network if self.settings.network in NETWORKS else ""
-        return self._trained("network-b", other(name), self.data.b_train, self.data.b_val)
+        return self.trained("network-b", other(name), self.data.b_train, self.data.b_val)
 
     def new_network(
         self, outputs: int, seed: int, shape: Callable[[NetworkFactory], NetworkFactory] = lambda factory: factory
@@ -92,7 +92,8 @@ class Lab:
         )[:16]
         return Store(self.settings.run_root / "cache" / f"{role}-{key}")
 
-    def _trained(self, role: str, factory: NetworkFactory, train_on: Split, validation: Split) -> nn.Module:
+    def trained(self, role: str, factory: NetworkFactory, train_on: Split, validation: Split) -> nn.Module:
+        """An undefended network: from the cache of the run root, or trained and put there."""
         seed = derive(self.settings.seed, role)
         network = build(factory, self.data.spec, self.data.spec.real_classes, seed).to(self.device)
         store = self._store(role)

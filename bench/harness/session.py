@@ -30,7 +30,7 @@ from bench.materials.data import Data, Split
 from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
 from bench.record import AttackRow, CriterionRecord, Frontier, Proof
-from bench.store import Store
+from bench.store import Store, StoreError
 from bench.task import Defense, Task
 from bench.types import Attack, BadInputError, ImageSpec, NonFiniteError, ThreatModel
 from bench.verdict.criteria import attack_rows, decide
@@ -144,6 +144,31 @@ class Session:
         load_weights(path, network)
         return network.eval()
 
+    @cached_property
+    def control(self) -> nn.Module:
+        """The undefended control, a copy of its weights in the run's folder."""
+        return self.kept("control", self.lab.control)
+
+    @cached_property
+    def network_b(self) -> nn.Module:
+        """Network B, a copy of its weights in the run's folder."""
+        return self.kept("network-b", self.lab.network_b)
+
+    def kept(self, name: str, network: nn.Module) -> nn.Module:
+        """A network from elsewhere, its weights stored with the run: whoever gets the folder can score images on it.
+
+        Raises:
+            StoreError: the run was made with other weights of that name.
+        """
+        file, weights = f"{name}.safetensors", network.state_dict()
+        with self.store.working():
+            if not self.store.has(file):
+                self.store.save_tensors(file, weights)
+            stored = self.store.load_tensors(file)
+        if stored.keys() != weights.keys() or any(not torch.equal(stored[key], weights[key].cpu()) for key in stored):
+            raise StoreError(f"{self.store.path(file)}: this run was made with other weights; use --fresh")
+        return network
+
     # The history
 
     def new_network(self, outputs: int, seed: int) -> nn.Module:
@@ -164,7 +189,7 @@ class Session:
     def history(self) -> list[Past]:
         """Every round, trained by whichever process asks first."""
         if self.settings.checkpoint:
-            return [Past(0, self.checkpoint_network, None)]
+            return [Past(0, self.kept("checkpoint", self.checkpoint_network), None)]
         history = History(
             self.store,
             self.defense,
@@ -268,9 +293,9 @@ class Session:
     def network_at(self, place: str) -> nn.Module:
         """The network of one of the gallery's places."""
         if place == "control":
-            return self.lab.control
+            return self.control
         if place == "network-b":
-            return self.lab.network_b
+            return self.network_b
         if place == "final":
             return self.final
         if place == "final-real":

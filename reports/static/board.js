@@ -61,6 +61,7 @@
       text: [title, family, row.cells[0].textContent, row.cells[row.cells.length - 1].textContent].join(" ").toLowerCase(),
       verdicts: [...row.querySelectorAll("td.v b")].map(mark => mark.className),
       certified: row.cells[1].querySelector("strong").className === "p",
+      checked: row.cells[1].querySelector(".verified") ? "yes" : "",
       scope: row.cells[1].querySelector("small").textContent.startsWith("scope model") ? "model" : "process",
     };
   };
@@ -68,6 +69,7 @@
   const matches = (item, wanted) => {
     if (!wanted.words.every(word => item.text.includes(word))) return false;
     if (wanted.scope && wanted.scope !== item.scope) return false;
+    if (wanted.checked && wanted.checked !== item.checked) return false;
     if (wanted.result === "yes" || wanted.result === "no") {
       if (item.certified !== (wanted.result === "yes")) return false;
     } else if (wanted.result && !item.verdicts.includes(wanted.result)) return false;
@@ -76,7 +78,7 @@
   };
 
   const filter = () => {
-    const wanted = Object.fromEntries(["result", "which", "verdict", "scope"].map(name => [name, field(name).value]));
+    const wanted = Object.fromEntries(["result", "which", "verdict", "scope", "checked"].map(name => [name, field(name).value]));
     wanted.words = field("find").value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     for (const table of tables) for (const body of table.bodies) body.kept = false;

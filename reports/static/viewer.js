@@ -13,7 +13,7 @@
     const found = texts.length === fields.length ? fields.map(([name, form], at) => [name, form.exec(texts[at])]) : [];
     const read = found.length && found.every(([, match]) => match) ? found.map(([name, match]) => [name, match[1]]) : [];
     if (!read.length && caption !== undefined) read.push(["Caption", caption]);
-    read.push(sheet.attack ? ["Attack", sheet.attack] : ["Made by", sheet.title]);
+    read.push(["Made by", sheet.attack || sheet.title]);
     return read;
   };
 

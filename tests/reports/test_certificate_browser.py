@@ -111,7 +111,7 @@ def test_a_round_is_named_with_its_attack(shown):
     focus(shown, "#frames .enlarge")
     press(shown, Keys.ENTER)
     wait(shown)
-    assert facts(shown)["Attack"] == "l1_sparse"
+    assert facts(shown)["Made by"] == "l1_sparse"
 
 
 def test_rounds_are_stepped_by_buttons_slider_and_keys(shown):

@@ -7,7 +7,10 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from bench.record import read_certificate
 from reports.build import build
+from reports.identity import identity
+from reports.ledger import Verification, enter
 from tests.reports import sample
 from tests.reports.chrome import press, show
 from tests.reports.test_hostile import hostile
@@ -123,6 +126,17 @@ def test_verdicts_and_scope_filter_rows(index, fields, count):
     for name, value in fields.items():
         choose(index, name, value)
     assert index.find_element(By.ID, "shown").text == f"{count} of 10 models"
+
+
+def test_the_verified_are_found_by_their_mark(browser, tmp_path):
+    paths = [sample.write(tmp_path / str(number), defense=name) for number, name in enumerate(("acet", "pgd_at"))]
+    check = Verification(revision="abc", packages={}, date="2026-11-24", taken_on_trust=())
+    enter(tmp_path / "ledger.json", identity(read_certificate(paths[1])), check)
+    show(browser, build(paths, tmp_path / "site", tmp_path / "ledger.json"))
+    choose(browser, "checked", "yes")
+    assert [name.split()[0] for name in browser.execute_script(ROWS)] == ["pgd_at"]
+    assert browser.find_element(By.ID, "shown").text == "1 of 2 models"
+    assert browser.find_element(By.CSS_SELECTOR, ".board .verified").text == "\N{BLACK DIAMOND} Verified"
 
 
 def test_seeds_fold_and_unfold(index):

@@ -69,7 +69,7 @@ def test_usage_is_exit_2(arguments, capsys):
     assert "usage: python -m reports" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["build", "show"])
+@pytest.mark.parametrize("command", ["build", "show", "verify"])
 def test_help_explains_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

@@ -56,7 +56,7 @@ def test_it_is_ascii_where_the_certificate_is(tmp_path):
     [
         ({}, "proved up to 6 lit pixels; fooled from 11 (sparsest real training image: 8)"),
         (
-            {"fooled_from": None},
+            {"fooled_from": None, "frontier": {"attacks": [], "per_class": {}, "rows": []}},
             "proved up to 6 lit pixels; fooled from: nothing found (sparsest real training image: 8)",
         ),
         (
