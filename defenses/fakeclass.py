@@ -1,27 +1,93 @@
 """The reference defense: recognise generated images as extra classes, again and again.
 
-Each round attacks the network, labels what the training judge rejects with the fake class of its target (a digit
-is no fake), and trains on real images, the new fakes and a replay of all past ones.
+Round 0 knows real data alone. Each later round attacks the network, every attack in its turn and at rising strength,
+and learns what fools it and the training judge rejects (a digit is no fake) as fake classes, beside real images, a
+replay of all past finds and a pool of images that keep being attacked. With the first generated images a gate shuts
+on what is far from all real images, so that the classes have only what is near them to learn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
+from torch import nn
+
+from attacks.differential_evolution import differential_evolution
 from attacks.l1_sparse import l1_sparse
-from bench.task import Recorder, Round, Task, defense
+from attacks.sparse_pgd import sparse_pgd_unprojected
+from bench.materials.gate import Gated
+from bench.materials.training import Unlabelled, warped
+from bench.seeds import generator
+from bench.task import Batch, Defense, Recorder, Round, Task
+from bench.types import Attack
+from defenses.familiar import Familiar, familiar
+from defenses.pool import VISITED, Pool
 from defenses.rounds import rounds
 
+ATTACKS = {
+    "sparse_pgd_unprojected": sparse_pgd_unprojected,
+    "differential_evolution": differential_evolution,
+    "l1_sparse": l1_sparse,
+}
+FAKE_WEIGHT = 0.3  # of generated images, beside real ones
+LASTING = 0.05  # of a round: most of what it finds, the gate knows already
+LEARNING_RATE = 2e-3  # of the rounds after the first, half of what real data alone takes
 
-@defense(l1_sparse=l1_sparse)
-def fakeclass(task: Task, recorder: Recorder) -> Iterator[Round]:
-    """K fake classes, one per real class: an image made for class t is taught as K + t."""
-    k = task.spec.real_classes
-    yield from rounds(
-        task,
-        recorder,
-        name="fakeclass",
-        attack=("l1_sparse", l1_sparse),
-        outputs=2 * k,
-        label=lambda targets: targets + k,
-    )
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `fakeclass` is made of, so that a part can be left out and missed.
+
+    Args:
+        gate: distances to real images, shut from the first generated images on.
+        pool: images that keep being attacked; else past finds alone are replayed.
+        varied: real images are warped before they are seen.
+        attacks: name -> those that take turns, and that carry the pool on.
+    """
+
+    gate: bool = True
+    pool: bool = True
+    varied: bool = True
+    attacks: Mapping[str, Attack] = field(default_factory=lambda: ATTACKS)
+
+
+def made(recipe: Recipe) -> Defense:
+    """The defense of a recipe: K fake classes, one per real class, and the gate's where there is one."""
+
+    def train(task: Task, recorder: Recorder) -> Iterator[Round]:
+        yield from rounds(
+            task,
+            recorder,
+            name="fakeclass",
+            attacks=recipe.attacks,
+            outputs=2 * task.spec.real_classes + recipe.gate,
+            teach=teach,
+            prepare=acquaint if recipe.gate else lambda network, task: None,
+            vary=warped if recipe.varied else None,
+            lasting=LASTING,
+        )
+
+    def teach(network: nn.Module, task: Task, batches: list[Batch], draw: torch.Generator) -> dict[str, Any]:
+        if recipe.gate:
+            gate_of(network).close()
+        pool = Pool(task, recipe.attacks, batches, draw, VISITED if recipe.pool else 0)
+        return {"unlabelled": Unlabelled(pool.draw, pool.loss, FAKE_WEIGHT), "learning_rate": LEARNING_RATE}
+
+    return Defense(train, recipe.attacks, familiar) if recipe.gate else Defense(train, recipe.attacks)
+
+
+def acquaint(network: nn.Module, task: Task) -> None:
+    """Show the gate what real images are."""
+    gate_of(network).fit(task.train, generator=generator(task.seed, "familiar"))
+
+
+def gate_of(network: nn.Module) -> Familiar:
+    assert isinstance(network, Gated)
+    assert isinstance(network.gate, Familiar)
+    return network.gate
+
+
+fakeclass = made(Recipe())

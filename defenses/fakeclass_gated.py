@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from attacks.l1_sparse import l1_sparse
 from bench.task import Recorder, Round, Task, defense
 from defenses.gate import gated
-from defenses.rounds import rounds
+from defenses.rounds import labelled, rounds
 from defenses.sparse_gate import shut
 
 
@@ -19,8 +19,8 @@ def fakeclass_gated(task: Task, recorder: Recorder) -> Iterator[Round]:
         task,
         recorder,
         name="fakeclass_gated",
-        attack=("l1_sparse", l1_sparse),
+        attacks={"l1_sparse": l1_sparse},
         outputs=2 * k + 1,
-        label=lambda targets: targets + k,
+        teach=labelled(lambda targets: targets + k),
         prepare=shut,
     )

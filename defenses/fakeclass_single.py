@@ -12,7 +12,7 @@ import torch
 
 from attacks.l1_sparse import l1_sparse
 from bench.task import Recorder, Round, Task, defense
-from defenses.rounds import rounds
+from defenses.rounds import labelled, rounds
 
 
 @defense(l1_sparse=l1_sparse)
@@ -23,7 +23,7 @@ def fakeclass_single(task: Task, recorder: Recorder) -> Iterator[Round]:
         task,
         recorder,
         name="fakeclass_single",
-        attack=("l1_sparse", l1_sparse),
+        attacks={"l1_sparse": l1_sparse},
         outputs=k + 1,
-        label=lambda targets: torch.full_like(targets, k),
+        teach=labelled(lambda targets: torch.full_like(targets, k)),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from attacks.l1_sparse import l1_sparse
 from bench.task import Recorder, Round, Task, defense
-from defenses.rounds import rounds
+from defenses.rounds import labelled, rounds
 
 
 @defense(l1_sparse=l1_sparse)
@@ -21,8 +21,8 @@ def fresh(task: Task, recorder: Recorder) -> Iterator[Round]:
         task,
         recorder,
         name="fresh",
-        attack=("l1_sparse", l1_sparse),
+        attacks={"l1_sparse": l1_sparse},
         outputs=2 * k,
-        label=lambda targets: targets + k,
+        teach=labelled(lambda targets: targets + k),
         anew=True,
     )

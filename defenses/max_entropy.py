@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from attacks.l1_sparse import l1_sparse
 from bench.task import Recorder, Round, Task, defense
-from defenses.rounds import rounds
+from defenses.rounds import no_class, rounds
 
 
 @defense(l1_sparse=l1_sparse)
@@ -20,7 +20,7 @@ def max_entropy(task: Task, recorder: Recorder) -> Iterator[Round]:
         task,
         recorder,
         name="max_entropy",
-        attack=("l1_sparse", l1_sparse),
+        attacks={"l1_sparse": l1_sparse},
         outputs=task.spec.real_classes,
-        label=None,
+        teach=no_class,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,12 @@ from bench.types import Attack, Budget
 from bench.verify import logits_of, reached
 
 FIRST_PASSES = 100  # of the first round's attack; doubled every other round up to the task's budget
-QUIET_ROUNDS = 2  # without a find at full strength, after which training ends
+QUIET_ROUNDS = 2  # without a find at full strength, after which training ends; or one for each of more attacks
+VARIED_EPOCHS = 3  # times the usual ones, where images are never the same twice
 EPOCHS_PER_ROUND = 0.2  # of those that real data alone takes
+
+Teach = Callable[[nn.Module, Task, list[Batch], torch.Generator], dict[str, Any]]
+"""(the network, task, all batches so far, a generator) -> what `train_classifier` is given beside real images."""
 
 
 def rounds(
@@ -35,11 +40,13 @@ def rounds(
     recorder: Recorder,
     *,
     name: str,
-    attack: tuple[str, Attack],
+    attacks: Mapping[str, Attack],
     outputs: int,
-    label: Callable[[Tensor], Tensor] | None,
+    teach: Teach,
     prepare: Callable[[nn.Module, Task], None] = lambda network, task: None,
     anew: bool = False,
+    vary: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    lasting: float = EPOCHS_PER_ROUND,
 ) -> Iterator[Round]:
     """Round 0 trains on real data; each later one on real data, what its attack found, and all past finds.
 
@@ -47,13 +54,15 @@ def rounds(
         task: what to train and within which limits.
         recorder: hears of every round, epoch and batch.
         name: of the defense, for its seeds.
-        attack: the training attack, with the name it is declared under.
+        attacks: name -> the training attacks, which take turns.
         outputs: K real classes and any fake ones.
-        label: targets [N] -> the labels that their images are taught as [N]; None teaches them as no class, with
-            the uniform distribution over all outputs as their target.
+        teach: how what was found is taught; `labelled` and `no_class` are two ways.
         prepare: what is done to a new network before it sees real data.
         anew: whether a round that has something new to teach trains a new network, as long as round 0 did, instead
             of going on with the last one; a round that found nothing leaves the network as it is.
+        vary: (real images of a batch, a generator) -> what is seen instead; round 0 then takes VARIED_EPOCHS times
+            as long.
+        lasting: epochs of a later round, as a share of those that real data alone takes.
     """
     past = [finished.batch for finished in task.past if finished.batch]
     network = task.past[-1].network if task.past else task.new_network(outputs, derive(task.seed, name))
@@ -61,29 +70,28 @@ def rounds(
 
     def train(index: int, epochs: int, batches: list[Batch]) -> Round:
         draw = generator(task.seed, name, index)
-        found = [_found(part) for part in (batches[-1:], batches[:-1]) if part]
         train_classifier(
             network,
             task.train,
             generator=draw,
             epochs=epochs,
-            fakes=[Split(part.images, label(part.labels)) for part in found] if label else (),
-            unlabelled=None if label else _no_class(found, len(task.train), draw),
+            alter=(lambda network, real: vary(real.images, draw)) if vary else None,
             on_batch=recorder.batch,
             on_epoch=recorder.epoch,
+            **(teach(network, task, batches, draw) if batches else {}),
         )
         return Round(index, copy.deepcopy(network), batches[-1] if batches else None)
 
     if not task.past:
         prepare(network, task)
-        yield train(0, epochs, [])
+        yield train(0, epochs * (VARIED_EPOCHS if vary else 1), [])
     for index in range(len(past) + 1, task.max_rounds + 1):
-        if _silent(past, task.budget):
+        if _silent(past, task.budget, len(attacks)):
             return
-        past.append(_attacked(task, network, index, name, attack))
+        past.append(_attacked(task, network, index, name, attacks))
         recorder.generated(index, past[-1])
         if not anew:
-            yield train(index, max(1, round(EPOCHS_PER_ROUND * epochs)), past)
+            yield train(index, max(1, round(lasting * epochs)), past)
         elif past[-1].taught.any():
             network = task.new_network(outputs, derive(task.seed, name, index))
             prepare(network, task)
@@ -92,24 +100,44 @@ def rounds(
             yield Round(index, copy.deepcopy(network), past[-1])
 
 
-def _attacked(task: Task, network: nn.Module, index: int, name: str, attack: tuple[str, Attack]) -> Batch:
+def labelled(label: Callable[[Tensor], Tensor]) -> Teach:
+    """Every image with a label: targets [N] -> the labels that their images are taught as [N]."""
+
+    def teach(network: nn.Module, task: Task, batches: list[Batch], draw: torch.Generator) -> dict[str, Any]:
+        return {"fakes": [Split(part.images, label(part.labels)) for part in _newest_and_past(batches)]}
+
+    return teach
+
+
+def no_class(network: nn.Module, task: Task, batches: list[Batch], draw: torch.Generator) -> dict[str, Any]:
+    """No image with any label: the uniform distribution over all outputs is their target."""
+    return {"unlabelled": _no_class(_newest_and_past(batches), len(task.train), draw)}
+
+
+def _attacked(task: Task, network: nn.Module, index: int, name: str, attacks: Mapping[str, Attack]) -> Batch:
     """The round's images, those to be taught marked: they reach their target and the training judge rejects them."""
     budget = Budget(min(task.budget.passes, FIRST_PASSES * 2 ** ((index - 1) // 2)))
     targets = balanced_targets(task.spec.real_classes, task.images)
     meter = Meter(network, task.spec, allowance=budget.passes * len(targets))
     draw = generator(task.seed, name, "attack", index)
-    called, function = attack
-    found = function(meter, targets.to(meter.device), threat=task.threat, budget=budget, generator=draw)
+    called = list(attacks)[(index - 1) % len(attacks)]
+    found = attacks[called](meter, targets.to(meter.device), threat=task.threat, budget=budget, generator=draw)
     images = task.spec.round(found.cpu())
     success = reached(logits_of(network, images), images, targets, task.threat)
     taught = success & (task.judge.score(images) > task.judge.working)
     return Batch(images, targets, taught, called, budget)
 
 
-def _silent(past: list[Batch], most: Budget) -> bool:
-    """The attack found nothing in the last rounds, and in them it had its full strength."""
-    last = past[-QUIET_ROUNDS:]
-    return len(last) == QUIET_ROUNDS and all(b.budget.passes >= most.passes and not b.taught.any() for b in last)
+def _silent(past: list[Batch], most: Budget, attacks: int) -> bool:
+    """The attacks found nothing in the last rounds, and in them they had their full strength."""
+    quiet = max(QUIET_ROUNDS, attacks)
+    last = past[-quiet:]
+    return len(last) == quiet and all(b.budget.passes >= most.passes and not b.taught.any() for b in last)
+
+
+def _newest_and_past(batches: list[Batch]) -> list[Split]:
+    """What the newest batch teaches and what all earlier ones do: each gets half of a replay."""
+    return [_found(part) for part in (batches[-1:], batches[:-1]) if part]
 
 
 def _found(batches: list[Batch]) -> Split:

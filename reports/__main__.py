@@ -10,6 +10,7 @@ from bench.record import CertificateError
 from reports.build import CERTIFICATE_NAME, build_site, find_certificates
 from reports.entry import read_checked
 from reports.inspect_command import add_commands
+from reports.recipe import recipe_table
 from reports.text import verdict_table
 from reports.verify_command import add_command, add_ledger
 from reports.words import one_line
@@ -33,9 +34,20 @@ example:
 exit status: 0 shown, 2 not readable"""
 
 
+RECIPE = """\
+Compare variants of a defense: one line a certificate, what it does to criteria 8 and 10, in Markdown on stdout.
+
+example:
+  python -m reports recipe runs > defenses/RECIPE.md
+
+exit status: 0 printed, 2 a certificate is not readable, or there is none"""
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True, metavar="{build,show,inspection,inspect,verify}")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="{build,show,recipe,inspection,inspect,verify}"
+    )
 
     def command(name: str, text: str, run) -> argparse.ArgumentParser:
         layout = argparse.RawDescriptionHelpFormatter
@@ -62,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     add_ledger(build)
     show = command("show", SHOW, run_show)
     show.add_argument("path", type=Path, metavar="CERTIFICATE", help="a certificate, or the folder it lies in")
+    recipe = command("recipe", RECIPE, run_recipe)
+    recipe.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="certificates, or folders to search for them"
+    )
     add_commands(command)
     add_command(command)
     return top
@@ -77,6 +93,14 @@ def run_build(arguments: argparse.Namespace) -> int:
         print(one_line(f"not readable: {refusal.path}: {refusal.reason}"), file=sys.stderr)
     print(f"{site.index}: {site.certificates} of {site.certificates + len(site.refusals)} certificates")
     return 1 if site.refusals else 0
+
+
+def run_recipe(arguments: argparse.Namespace) -> int:
+    found = find_certificates(arguments.paths)
+    if not found:
+        raise FileNotFoundError(f"{', '.join(map(str, arguments.paths))}: no {CERTIFICATE_NAME} in it")
+    print(recipe_table(map(read_checked, found)), end="")
+    return 0
 
 
 def run_show(arguments: argparse.Namespace) -> int:

@@ -105,6 +105,7 @@ DEFENSES = Registry(
     "--defense",
     acet="defenses.acet:acet",
     fakeclass="defenses.fakeclass:fakeclass",
+    fakeclass_bare="defenses.fakeclass_bare:fakeclass_bare",
     fakeclass_gated="defenses.fakeclass_gated:fakeclass_gated",
     fakeclass_single="defenses.fakeclass_single:fakeclass_single",
     fresh="defenses.fresh:fresh",
@@ -117,7 +118,7 @@ DEFENSES = Registry(
 NETWORKS = Registry(
     "network",
     "--network",
-    families={"gated": "defenses.gate:gated_network"},
+    families={"familiar": "defenses.familiar:familiar_network", "gated": "defenses.gate:gated_network"},
     mlp="bench.materials.networks:mlp",
     cnn="bench.materials.networks:cnn",
     wide="bench.materials.networks:wide",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, pad
 
 from bench.materials.split import Split
 from bench.types import ImageSpec
@@ -16,6 +16,8 @@ IMAGES_SEEN = 200_000
 LEAST_EPOCHS, MOST_EPOCHS = 5, 100
 LEAST_BATCH, MOST_BATCH = 16, 128
 FAKE_SHARE = 0.5  # fakes a batch, beside its real images
+
+TURN, SHEAR, TAUT, MOVE = 0.2, 0.15, 0.1, 0.12  # the most by which `warped` warps: radians, and shares of half a side
 
 OnBatch = Callable[[Tensor, Tensor, Tensor], None]
 """(logits [N, outputs], labels [N], loss of each image [N]): called after every optimiser step.
@@ -152,6 +154,16 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     columns = (right + torch.arange(width)).expand(-1, height, -1)
     each = torch.arange(len(images)).view(-1, 1, 1)
     return padded[each, :, rows, columns].movedim(-1, 1)
+
+
+def warped(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image [N, C, H, W] turned, sheared, stretched and moved a little, as another hand would have drawn it."""
+    turn, shear, *rest = (torch.rand(len(images), 6, generator=generator) * 2 - 1).unbind(dim=1)
+    wide, high, right, down = (1 + TAUT * rest[0], 1 + TAUT * rest[1], MOVE * rest[2], MOVE * rest[3])
+    turn = TURN * turn
+    rows = [turn.cos() * wide, SHEAR * shear - turn.sin(), right, turn.sin(), turn.cos() * high, down]
+    grid = affine_grid(torch.stack(rows, dim=1).view(-1, 2, 3), list(images.shape), align_corners=False)
+    return grid_sample(images, grid, align_corners=False)
 
 
 class Replay:

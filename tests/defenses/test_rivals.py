@@ -19,7 +19,7 @@ from bench.seeds import derive
 from bench.task import Round, Task
 from bench.types import Budget, ImageSpec, ThreatModel, lit_pixels
 from bench.verify import logits_of
-from defenses import acet, fakeclass, fresh, outlier_exposure, pgd_at, rounds, undefended
+from defenses import acet, fakeclass_bare, fresh, outlier_exposure, pgd_at, rounds, undefended
 
 EPOCHS = 12
 ONCE = ("outlier_exposure", "acet", "pgd_at")
@@ -319,8 +319,8 @@ def test_the_ball_is_the_papers_and_less_on_small_images(shape, ball):
     assert pgd_at.ball_of(ImageSpec(shape, 255, ("a", "b"))) == pytest.approx(ball)
 
 
-@pytest.mark.parametrize(("defense", "anew"), [(fresh.fresh, True), (fakeclass.fakeclass, False)])
-def test_fresh_begins_each_round_untrained_and_fakeclass_where_it_was(defense, anew, quick, monkeypatch):
+@pytest.mark.parametrize(("defense", "anew"), [(fresh.fresh, True), (fakeclass_bare.fakeclass_bare, False)])
+def test_fresh_begins_each_round_untrained_and_fake_classes_where_they_were(defense, anew, quick, monkeypatch):
     begun = []
 
     def watched(network, train, **kwargs):

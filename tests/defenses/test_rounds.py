@@ -11,8 +11,8 @@ from bench.meter import BudgetExceededError
 from bench.seeds import derive, generator
 from bench.task import Round, Task
 from bench.types import Budget, ImageSpec, ThreatModel
-from defenses.fakeclass import fakeclass
-from defenses.rounds import rounds
+from defenses.fakeclass_bare import fakeclass_bare
+from defenses.rounds import VARIED_EPOCHS, labelled, no_class, rounds
 from defenses.undefended import undefended
 
 SPEC = ImageSpec((1, 2, 2), 4, ("a", "b"))
@@ -84,8 +84,8 @@ def nothing(classifier, targets, **_):
 
 
 def all_rounds(asked, found=attack, recorder=None, **other):
-    given = {"outputs": 4, "label": lambda targets: targets + 2, **other}
-    return list(rounds(asked, recorder or Silent(), name="x", attack=("own", found), **given))
+    given = {"outputs": 4, "teach": labelled(lambda targets: targets + 2), "attacks": {"own": found}, **other}
+    return list(rounds(asked, recorder or Silent(), name="x", **given))
 
 
 def same(a, b):
@@ -129,9 +129,8 @@ def test_it_goes_on_from_past_rounds_as_if_it_had_never_stopped():
 
 def test_a_yielded_network_does_not_change_with_later_training():
     weights = []
-    for done in rounds(
-        task(max_rounds=2), Silent(), name="x", attack=("own", attack), outputs=4, label=lambda t: t + 2
-    ):
+    taught = labelled(lambda targets: targets + 2)
+    for done in rounds(task(max_rounds=2), Silent(), name="x", attacks={"own": attack}, outputs=4, teach=taught):
         weights.append((done.network, [p.clone() for p in done.network.parameters()]))
     for net, then in weights:
         assert all(torch.equal(now, before) for now, before in zip(net.parameters(), then, strict=True))
@@ -148,7 +147,7 @@ def test_each_round_goes_on_with_the_last_network_on_new_and_past_fakes():
 
 
 def test_without_labels_what_was_taught_ends_with_no_answer():
-    done = all_rounds(task(max_rounds=2), outputs=2, label=None)
+    done = all_rounds(task(max_rounds=2), outputs=2, teach=no_class)
     batch = done[1].batch
     assert batch.taught.any()
     before, after = (done[i].network(batch.images[batch.taught]).softmax(dim=1).amax(dim=1) for i in (0, 2))
@@ -191,11 +190,51 @@ def test_an_attack_may_not_overspend():
         all_rounds(task(max_rounds=1), greedy)
 
 
-def test_the_reference_defense_has_one_fake_class_per_real_one():
-    done = list(fakeclass(task(max_rounds=1), Silent()))
+def test_bare_fake_classes_are_one_per_real_class():
+    done = list(fakeclass_bare(task(max_rounds=1), Silent()))
     assert [r.index for r in done] == [0, 1]
     assert done[0].network(torch.zeros(1, 1, 2, 2)).shape == (1, 4)
-    assert set(fakeclass.attacks) == {"l1_sparse"}
+    assert set(fakeclass_bare.attacks) == {"l1_sparse"}
+
+
+def test_several_attacks_take_turns_and_training_ends_when_each_has_found_nothing():
+    def a_digit(classifier, targets, **_):  # taken for real, whatever the network says
+        return torch.ones(len(targets), 1, 2, 2)
+
+    several = dict.fromkeys("abc", a_digit)
+    done = all_rounds(task(max_rounds=20, passes=100), attacks=several)
+    assert [r.batch.attack for r in done[1:]] == ["a", "b", "c"]  # each once, at full strength from the first round on
+
+
+def test_varied_images_are_what_the_network_sees_and_take_round_0_longer():
+    seen = []
+
+    class Counting(Silent):
+        def epoch(self, network):
+            seen.append(network)
+
+    def dark(images, draw):
+        return torch.zeros_like(images)
+
+    done = all_rounds(task(max_rounds=0), recorder=Counting(), vary=dark)
+    assert len(seen) == VARIED_EPOCHS * default_epochs(200)
+    logits = done[0].network(real(4).images)
+    assert accuracy_of(logits, real(4).labels) <= 0.5  # it never saw a lit pixel
+
+
+def accuracy_of(logits, labels):
+    return float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def test_later_rounds_last_as_long_as_they_are_asked_to():
+    seen = []
+
+    class Counting(Silent):
+        def epoch(self, network):
+            seen.append(network)
+
+    all_rounds(task(max_rounds=1), recorder=Counting(), lasting=0.05)
+    assert len(seen) == default_epochs(200) + round(0.05 * default_epochs(200))
 
 
 def test_undefended_has_one_round_and_no_history():

@@ -20,6 +20,7 @@ from bench.materials.training import (
     shifted,
     to_uniform,
     train_classifier,
+    warped,
 )
 from bench.verify import logits_of
 
@@ -254,3 +255,20 @@ def test_small_data_sets_train_longer():
     assert default_epochs(10**7) == 5
     assert default_batch(610) < default_batch(25_500) == default_batch(10**7) == 128
     assert default_batch(1) >= 1
+
+
+def test_warped_images_differ_a_little_and_stay_images():
+    image = torch.zeros(1, 1, 28, 28)
+    image[:, :, 8:20, 12:16] = 1
+    many = image.expand(200, -1, -1, -1).contiguous()
+    bent = warped(many, torch.Generator().manual_seed(0))
+    assert bent.shape == many.shape
+    assert bent.min() >= 0
+    assert bent.max() <= 1
+    assert len({each.numpy().tobytes() for each in bent}) == 200
+    mass = bent.sum(dim=(1, 2, 3))
+    assert (mass / image.sum() - 1).abs().max() < 0.3  # stretched, nothing lost
+    overlap = (bent * many).sum(dim=(1, 2, 3)) / image.sum()
+    assert overlap.min() > 0.4
+    assert 0.6 < overlap.mean() < 0.98
+    assert torch.equal(bent, warped(many, torch.Generator().manual_seed(0)))

@@ -1,0 +1,202 @@
+"""A gate that knows how far an image is from the real ones it was made of, and shuts on what is far from all of them.
+
+A network that only multiplies and adds is sure of itself far from its data; one that measures distances is not, which
+is why radial basis functions resist rubbish (Goodfellow et al., https://arxiv.org/abs/1412.6572, section 7). The
+distances are of the kinds the training judge is made of, so what it can't tell from real data passes here too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.harness.registry import NETWORKS
+from bench.materials import views
+from bench.materials.detectors import SMALL, whitening
+from bench.materials.gate import Gated
+from bench.materials.judge import FOLDS, Scale
+from bench.materials.split import Split
+from bench.materials.training import warped
+from bench.types import ImageSpec, NetworkFactory
+
+OPEN, STEEP = 6.0, 20.0  # the gate's logit on what is familiar, and what a unit of oddness past the limit costs
+KEPT = 0.99  # of real images it has not seen, the share that each limit leaves alone
+KEPT_OF_FEW, FEW = 0.985, 1_000  # the same with fewer images than that, whose tail is less certain
+PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
+AXES = 128
+MOST_REFERENCES, MOST_TEXTURES = 4096, 16384
+SOFT = 0.01  # brightness up to which a root's slope is held back: an unlit pixel's would outshout all others
+TINY = 1e-6
+CHUNK = 512
+TEXTURES = 6  # figures of `views.texture`
+DISTANCES = 5
+
+
+class Familiar(nn.Module):
+    """Images [N, C, H, W] in [0, 1] -> one logit [N, 1], at most OPEN; open on everything until `close`.
+
+    It goes by how rare five distances are among real images: to the nearest real image, Euclidean and by cosine; to
+    the nearest class in its own principal axes, on root pixels; to the nearest texture; and of the total brightness.
+    Both their largest and their sum have a limit: an image that is a little odd in every way is odd, too.
+    """
+
+    def __init__(self, spec: ImageSpec):
+        super().__init__()
+        size, classes = spec.shape[0] * spec.pixels, spec.real_classes
+        axes = min(AXES, size)
+        references, textures = (min(most, 16 * size) for most in (MOST_REFERENCES, MOST_TEXTURES))
+        for name, shape in {
+            "frame": (size, axes),
+            "references": (references, axes),
+            "squares": (references,),
+            "centre": (size,),
+            "axes": (size, axes),
+            "means": (classes, axes),
+            "whitenings": (classes, axes, axes),
+            "outside": (classes,),
+            "texture_mean": (TEXTURES,),
+            "texture_white": (TEXTURES, TEXTURES),
+            "textures": (textures, TEXTURES),
+            "glow": (2,),
+            "scales": (DISTANCES, 3),
+            "limits": (2,),
+            "steepness": (),
+        }.items():
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, images: Tensor) -> Tensor:
+        excess = self._oddness(self._rarity(self._distances(images))) - self.limits
+        return OPEN - self.steepness * excess.clamp_min(0).sum(dim=1, keepdim=True)
+
+    def close(self) -> None:
+        """From now on shut on what is odder than the limits."""
+        self.steepness.fill_(STEEP)
+
+    @torch.no_grad()
+    def fit(self, real: Split, *, generator: torch.Generator) -> None:
+        """Learn what real images look like; the scales and the limits come from images held out in turn.
+
+        Args:
+            real: real training images and their labels, on the CPU.
+            generator: draws the folds and which images are kept as references, on the CPU.
+        """
+        fold = torch.randperm(len(real), generator=generator) % FOLDS
+        distances = torch.zeros(len(real), DISTANCES, dtype=torch.float64)
+        for index in range(FOLDS):
+            self._learn(real[fold != index], generator)
+            distances[fold == index] = self._of_all(real.images[fold == index])
+        scales = [Scale.of(column) for column in distances.unbind(dim=1)]
+        self.scales.copy_(torch.tensor([(scale.start, scale.spread, scale.shape) for scale in scales]))
+        odd = self._oddness(self._rarity(distances.float().to(self.scales.device)))
+        self.limits.copy_(odd.quantile(KEPT if len(real) >= FEW else KEPT_OF_FEW, dim=0))
+        self._learn(real, generator)
+
+    def _of_all(self, images: Tensor) -> Tensor:
+        chunks = images.split(CHUNK)
+        return torch.cat([self._distances(chunk.to(self.limits.device)) for chunk in chunks]).double().cpu()
+
+    def _distances(self, images: Tensor) -> Tensor:
+        """The five of each image, each in units of its own -> [N, 5]."""
+        euclidean, cosine = self._nearest(images.flatten(1))
+        glow = (views.brightness(images).squeeze(1) - self.glow[0]).abs() / self.glow[1]
+        return torch.stack([euclidean, cosine, self._class_distance(images), self._texture(images), glow], dim=1)
+
+    def _nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance to the nearest reference, Euclidean and between directions: both from the same products."""
+        own = rows.square().sum(dim=1)
+        products = rows @ self.frame @ self.references.T
+        euclidean = (own + (self.squares - 2 * products).amin(dim=1)).clamp_min(TINY).sqrt()
+        faint = views.FAINT**2
+        cosines = ((products + faint) / (self.squares + faint).sqrt()).amax(dim=1) / (own + faint).sqrt()
+        return euclidean, (2 - 2 * cosines).clamp_min(TINY).sqrt()
+
+    def _class_distance(self, images: Tensor) -> Tensor:
+        inside, left = self._framed(_roots(images))
+        white = torch.einsum("ncr,crs->ncs", inside[:, None] - self.means, self.whitenings)
+        return (white.square().sum(dim=2) + left[:, None] / self.outside).amin(dim=1).clamp_min(TINY).sqrt()
+
+    def _texture(self, images: Tensor) -> Tensor:
+        look = (views.texture(images) - self.texture_mean) @ self.texture_white
+        squares = self.textures.square().sum(dim=1) - 2 * look @ self.textures.T
+        return (look.square().sum(dim=1) + squares.amin(dim=1)).clamp_min(TINY).sqrt()
+
+    def _rarity(self, distances: Tensor) -> Tensor:
+        """`Scale` of each distance; below the start of its tail negative."""
+        start, spread, shape = self.scales.unbind(dim=1)
+        excess, shape = (distances - start) / spread, shape.clamp_min(TINY)
+        return torch.where(excess < 0, excess, (shape * excess.clamp_min(0)).log1p() / shape)
+
+    def _oddness(self, rarity: Tensor) -> Tensor:
+        """The largest and the sum of five [N, 5] -> [N, 2]; what is not rare at all does not make up for what is."""
+        rarity = rarity.clamp_min(0)
+        return torch.stack([rarity.amax(dim=1), rarity.sum(dim=1)], dim=1)
+
+    def _framed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows along the principal axes [N, R], and the squared length of what those leave [N]."""
+        centred = rows - self.centre
+        inside = centred @ self.axes
+        return inside, (centred.square().sum(dim=1) - inside.square().sum(dim=1)).clamp_min(0)
+
+    def _learn(self, real: Split, generator: torch.Generator) -> None:
+        """Everything but scales and limits, from real images and, where they are few, warped copies of them."""
+        copies = -(-PLENTY // len(real))
+        images = torch.cat([real.images, *(warped(real.images, generator) for _ in range(copies - 1))])
+        real = Split(images, real.labels.repeat(copies))
+        order = torch.randperm(len(real), generator=generator)
+        some, more = (order.repeat(-(-n // len(order)))[:n] for n in (len(self.squares), len(self.textures)))
+        pixels = real.images.flatten(1)
+        self.frame.copy_(_principal(pixels, self.frame.shape[1]))
+        self.references.copy_(pixels[some] @ self.frame.cpu())
+        self.squares.copy_(pixels[some].square().sum(dim=1))
+        self._learn_classes(_roots(real.images), real.labels)
+        looks = views.texture(real.images)
+        deviation = looks.std(dim=0).clamp_min(SMALL)
+        white = whitening((looks - looks.mean(dim=0)) / deviation) / deviation[:, None]
+        self.texture_mean.copy_(looks.mean(dim=0))
+        self.texture_white.copy_(white)
+        self.textures.copy_((looks[more] - looks.mean(dim=0)) @ white)
+        glow = views.brightness(real.images)
+        self.glow.copy_(torch.stack([glow.mean(), glow.std().clamp_min(SMALL)]))
+
+    def _learn_classes(self, rows: Tensor, labels: Tensor) -> None:
+        self.centre.copy_(rows.mean(dim=0))
+        axes = _principal(rows - rows.mean(dim=0), self.axes.shape[1])
+        self.axes.copy_(axes)
+        inside = (rows - rows.mean(dim=0)) @ axes
+        left = ((rows - rows.mean(dim=0)).square().sum(dim=1) - inside.square().sum(dim=1)).clamp_min(0)
+        beyond = max(1, rows.shape[1] - axes.shape[1])
+        for label in range(len(self.means)):
+            own = labels == label
+            self.means[label] = inside[own].mean(dim=0)
+            self.whitenings[label] = whitening(inside[own] - inside[own].mean(dim=0))
+            self.outside[label] = (left[own].mean() / beyond).clamp_min(TINY)
+
+
+def _roots(images: Tensor) -> Tensor:
+    """Root pixels at length 1, as the judge's, but with a slope that stays finite at 0: [N, C, H, W] -> [N, D]."""
+    return F.normalize(F.pad(((images + SOFT).sqrt() - SOFT**0.5).flatten(1), (0, 1), value=views.FAINT))[:, :-1]
+
+
+def _principal(rows: Tensor, count: int) -> Tensor:
+    """The directions [D, count] along which rows [N, D] are longest."""
+    rows = rows.double()
+    return torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -count:].float()
+
+
+def familiar(factory: NetworkFactory) -> NetworkFactory:
+    """An architecture behind a gate that has seen nothing yet; the last of its outputs is the gate's fake class."""
+
+    def build(spec: ImageSpec, outputs: int) -> Gated:
+        return Gated(factory(spec, outputs - 1), Familiar(spec))
+
+    return build
+
+
+def familiar_network(name: str) -> NetworkFactory:
+    """`--network familiar:NAME`, for the weights of such a network.
+
+    Raises:
+        BadInputError: no network has that name.
+    """
+    return familiar(NETWORKS.load(name))

@@ -1,0 +1,103 @@
+"""The gate of distances: open until it is closed, then shut on what is far from every real image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.harness.registry import NETWORKS
+from bench.materials.data import load
+from bench.materials.gate import Gated
+from bench.materials.networks import build, cnn
+from bench.types import BadInputError
+from defenses.familiar import OPEN, STEEP, Familiar, familiar
+from defenses.gate import oddities
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", root=Path(), seed=0, allow_download=False)
+
+
+def acquainted(digits, seed=0) -> Familiar:
+    gate = Familiar(digits.spec)
+    gate.fit(digits.a_train, generator=torch.Generator().manual_seed(seed))
+    return gate
+
+
+@pytest.fixture(scope="module")
+def closed(digits):
+    gate = acquainted(digits)
+    gate.close()
+    return gate
+
+
+def test_it_is_open_on_everything_until_it_is_closed(digits):
+    gate = acquainted(digits)
+    odd = oddities(digits.test.images, torch.Generator().manual_seed(0))
+    assert (gate(odd) == OPEN).all()
+    gate.close()
+    assert (gate(odd) < 0).all()
+    assert float(gate.steepness) == STEEP
+
+
+def test_real_images_it_never_saw_pass(closed, digits):
+    passed = (closed(digits.test.images) > 0).double().mean()
+    assert 0.94 < passed < 1  # the limits keep 98.5% each of those held out
+
+
+def test_blank_dim_and_noisy_images_do_not(closed, digits):
+    real = digits.test.images[:100]
+    draw = torch.Generator().manual_seed(1)
+    noise = torch.rand(real.shape, generator=draw)
+    for images in (torch.zeros_like(real[:1]), real * 0.1, noise, noise * (noise > 0.8), real.flip(2) * noise):
+        assert (closed(images) < 0).double().mean() > 0.97
+
+
+def test_its_own_training_images_are_nearest_to_themselves(closed, digits):
+    euclidean, cosine = closed._nearest(digits.a_train.images.flatten(1))
+    kept = euclidean < 1e-2  # not every image is among the references
+    assert kept.sum() > len(kept) / 4
+    assert (cosine[kept] < 1e-2).all()
+
+
+def test_distances_to_the_nearest_are_those_of_the_definition(closed, digits):
+    images = digits.test.images[:20].flatten(1)
+    references = closed.references @ closed.frame.T  # all axes are kept on 64 pixels
+    euclidean, cosine = closed._nearest(images)
+    assert torch.allclose(euclidean, torch.cdist(images, references).amin(dim=1), atol=1e-3)
+    cosines = torch.nn.functional.cosine_similarity(images[:, None], references[None], dim=2).amax(dim=1)
+    assert torch.allclose(cosine, (2 - 2 * cosines).sqrt(), atol=1e-3)
+
+
+def test_slopes_are_finite_and_alive_where_it_is_shut(closed, digits):
+    images = torch.cat([torch.zeros(1, *digits.spec.shape), digits.test.images[:50] * 0.3]).requires_grad_()
+    (slope,) = torch.autograd.grad(closed(images).sum(), images)
+    assert slope.isfinite().all()
+    shut = (closed(images) < 0).flatten()
+    assert shut.any()
+    assert (slope[shut].flatten(1).norm(dim=1) > 0).all()
+
+
+def test_the_same_generator_gives_the_same_gate_and_another_one_does_not(digits, closed):
+    again = acquainted(digits).state_dict()
+    for name, value in closed.state_dict().items():
+        assert name == "steepness" or torch.equal(value, again[name]), name
+    assert not torch.equal(acquainted(digits, seed=1).references, closed.references)
+
+
+def test_its_memory_is_stored_with_the_weights(digits, closed):
+    whole = Gated(build(cnn, digits.spec, 20, 0), closed)
+    other = build(familiar(cnn), digits.spec, 21, 1)
+    other.load_state_dict(whole.state_dict())
+    images = digits.test.images[:8]
+    assert torch.equal(other.eval()(images), whole.eval()(images))
+
+
+def test_a_network_with_it_is_named_by_its_classifier(digits):
+    network = build(NETWORKS.load("familiar:mlp"), digits.spec, 11, 0)
+    assert network(digits.test.images[:2]).shape == (2, 11)
+    with pytest.raises(BadInputError, match="unknown network"):
+        NETWORKS.load("familiar:nobody")
