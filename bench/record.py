@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -123,6 +124,42 @@ class RoundRecord(Record):
     sheet: Sheet | None = None
 
 
+class EvolutionStep(Record):
+    """What the reference attack draws on one round's network; every step has the same targets and the same seed."""
+
+    index: Count = Field(description="the round whose network it is")
+    sheet: Sheet = Field(description="one cell is one target in every step")
+    outcomes: dict[str, Count]
+
+
+class TransferRow(Record):
+    """One round's fooling images, made on the network of the round before, on every round's network."""
+
+    index: Count = Field(description="of the round whose images they are")
+    n: Count = Field(description="fooling images: those taught as fakes and those held out, pooled")
+    taught: Count = Field(description="of them taught as fakes")
+    detected: tuple[Count, ...] = Field(description="by each network, in the order of `networks`")
+    fake_probability: tuple[Rate, ...] = Field(description="mean, on each network")
+
+
+class PastAttackRow(Record):
+    """One attack that training did not use: what it made on past networks, on the final network."""
+
+    attack: str
+    n: tuple[Count, ...] = Field(description="fooling images made on each network, in the order of `past`")
+    detected: tuple[Count, ...] = Field(description="of them, by the final network")
+    total: Ratio
+
+
+class TransferMatrix(Record):
+    """Images of each round on the network of each round."""
+
+    networks: tuple[Count, ...] = Field(description="rounds, in order")
+    rows: tuple[TransferRow, ...] = Field(description="every round that has fooling images")
+    past: tuple[Count, ...] = Field((), description="rounds before the selected one")
+    attacks: tuple[PastAttackRow, ...] = ()
+
+
 class FrontierRow(Record):
     """What the reference attack reaches with at most k lit pixels."""
 
@@ -161,6 +198,25 @@ class Proof(Record):
     sparsest_real: Count = Field(description="fewest lit pixels of a real training image")
     rows: tuple[ProofRow, ...]
     reason: str = Field(description="one sentence: what is proved, or why nothing is")
+
+
+class PerturbedRow(Record):
+    """Real test images of one class, each with a fooling image of another class added at one strength."""
+
+    strength: Rate = Field(description="a in clip(real + a * fooling, 0, 1)")
+    series: Literal["control", "final"] = Field(description="the network that the added images were made on")
+    turned: Ratio = Field(description="given the added image's class with the nominal p, by this model")
+    kept: Ratio = Field(description="still given their own class, by this model")
+    control: Ratio = Field(description="turned, on the undefended control")
+    control_kept: Ratio = Field(description="kept, on the undefended control")
+
+
+class Perturbed(Record):
+    """What becomes of real test images that fooling images are added to; outside the eleven criteria."""
+
+    attack: str = Field(description="whose images of the undefended control are added in the series `control`")
+    rows: tuple[PerturbedRow, ...]
+    reason: str = Field(description="in words: what was measured, or why nothing was")
 
 
 class Cost(Record):
@@ -267,12 +323,15 @@ class Certificate(Record):
     criteria: tuple[CriterionRecord, ...] = Field(min_length=11, max_length=11)
     judge_controls: tuple[JudgeControl, ...]
     rounds: tuple[RoundRecord, ...]
+    evolution: tuple[EvolutionStep, ...] = Field((), description="some rounds in order, the selected one among them")
+    transfer: TransferMatrix | None = Field(None, description="absent without two rounds")
     sheets: tuple[Sheet, ...]
     score: Rate | None = Field(description="harmonic selection score of the final network")
     fooled_from: int | None = Field(description="fewest lit pixels with which anything reached p")
     frontier: Frontier | None = None
     proof: Proof | None = None
     proved_to: Count | None = Field(None, description="no image with at most this many lit pixels reaches p")
+    perturbed: Perturbed | None = None
     human: HumanRecord | None = Field(None, description="what people say of the images")
     cost: Cost
     hashes: dict[str, Sha256] = Field(description="SHA-256 of every stored weight and image file of the run")
@@ -292,7 +351,10 @@ def _contradictions(certificate: Certificate) -> Iterator[str]:
     indices = [round_.index for round_ in certificate.rounds]
     if len(set(indices)) != len(indices):
         yield f"rounds: each index may stand once; got [{', '.join(map(_said, indices[:40]))}]"
+    yield from _evolution_contradictions(certificate.evolution, indices)
+    yield from _transfer_contradictions(certificate.transfer, indices)
     yield from _proof_contradictions(certificate)
+    yield from _perturbed_contradictions(certificate)
     if not certificate.certified:
         return
     if certificate.budget.name == "quick":
@@ -301,6 +363,36 @@ def _contradictions(certificate: Certificate) -> Iterator[str]:
     for criterion in certificate.criteria:
         if criterion.verdict is not VerdictName.PASS and criterion.id not in skipped:
             yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
+
+
+def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:
+    """Its steps are rounds, in order, and their cells line up."""
+    shown = [step.index for step in steps]
+    if not set(shown) <= set(rounds) or any(after <= before for before, after in pairwise(shown)):
+        yield f"evolution: expected rounds of the run in order; got [{', '.join(map(_said, shown[:40]))}]"
+    if len({(len(step.sheet.captions), sum(step.outcomes.values())) for step in steps}) > 1:
+        yield "evolution: expected the same targets in every step; got other numbers of images"
+
+
+def _transfer_contradictions(transfer: TransferMatrix | None, rounds: list[int]) -> Iterator[str]:
+    """Its rows and columns are rounds of the run, every row has all columns, and no part is more than its whole."""
+    if transfer is None:
+        return
+    named = {*transfer.networks, *transfer.past, *(row.index for row in transfer.rows)}
+    if not named <= set(rounds):
+        yield "transfer: names a round that the run does not have"
+    for number, row in enumerate(transfer.rows):
+        if not len(row.detected) == len(row.fake_probability) == len(transfer.networks):
+            yield f"transfer.rows.{number}: expected one figure for each of {len(transfer.networks)} networks"
+        if max(row.taught, *row.detected, 0) > row.n:
+            yield f"transfer.rows.{number}: more than its {_said(row.n)} images"
+    for number, attack in enumerate(transfer.attacks):
+        if not len(attack.n) == len(attack.detected) == len(transfer.past):
+            yield f"transfer.attacks.{number}: expected one figure for each of {len(transfer.past)} past networks"
+        elif any(part > whole for part, whole in zip(attack.detected, attack.n, strict=True)):
+            yield f"transfer.attacks.{number}: more detected than made"
+        elif (attack.total.successes, attack.total.n) != (sum(attack.detected), sum(attack.n)):
+            yield f"transfer.attacks.{number}: the total is no sum of its parts"
 
 
 def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
@@ -319,6 +411,19 @@ def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
     for number, row in enumerate(proof.rows if proof else ()):
         if row.k == proved and row.linear >= highest:
             yield f"proof.rows.{number}: a bound of {row.linear} at what is proved; expected less than {highest}"
+
+
+def _perturbed_contradictions(certificate: Certificate) -> Iterator[str]:
+    """All four counts of a row are of the same pairs, and p over one half leaves no room for another class."""
+    for number, row in enumerate(certificate.perturbed.rows if certificate.perturbed else ()):
+        where, n = f"perturbed.rows.{number}", row.turned.n
+        others = [part.n for part in (row.kept, row.control, row.control_kept)]
+        if others != [n] * 3:
+            yield f"{where}: of {', '.join(map(_said, [n, *others]))} pairs; expected the same number four times"
+        for turned, kept in ((row.turned, row.kept), (row.control, row.control_kept)):
+            if certificate.threat.p > 0.5 and turned.successes + kept.successes > n:
+                found = f"{_said(turned.successes)} turned and {_said(kept.successes)} kept of {_said(n)}"
+                yield f"{where}: {found}; expected no more than all"
 
 
 def _said(number: int | None) -> str:

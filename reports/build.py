@@ -15,10 +15,10 @@ from bench.files import write_whole
 from bench.record import CertificateError
 from reports import machine, pages
 from reports.board import Row, group_of
-from reports.entry import Entry, Picture, read_entry
+from reports.entry import Entry, read_entry
 from reports.identity import identity
 from reports.ledger import LEDGER, Ledger, Verification, read_ledger
-from reports.pages import BADGE, GENERATOR
+from reports.pages import BADGE, GENERATOR, Pictures
 
 CERTIFICATE_NAME = "certificate.json"
 MAX_DEPTH = 4  # folders below a given one that are searched
@@ -145,27 +145,30 @@ def _page(path: Path, entry: Entry, verification: Verification | None) -> str:
         CertificateError: even without pictures it is too large.
     """
     for room in PICTURES:
-        sheets, rounds = _chosen(entry, room)
-        page = pages.certificate_page(entry, sheets, rounds, entry.slug, verification)
+        page = pages.certificate_page(entry, _chosen(entry, room), entry.slug, verification)
         if len(page.encode()) <= MAX_PAGE:
             return page
     raise CertificateError(f"{path}: its page would exceed {MAX_PAGE // 1000} kB; too large to be shown")
 
 
-def _chosen(entry: Entry, room: int) -> tuple[list[Picture], dict[int, Picture]]:
-    """This model's sheets, the control's, then rounds: the last, the first, those in the middle of the widest gaps."""
-    sheets, rounds = [], {}
+def _chosen(entry: Entry, room: int) -> Pictures:
+    """This model's sheets, the control's, the evolution, then rounds.
+
+    Of the last two the last, the first, then those in the middle of the widest gaps.
+    """
+    sheets, evolution, rounds = [], {}, {}
     for picture in sorted(entry.sheets, key=lambda picture: "control" in picture.title):
         room -= len(picture.data)
         if room >= 0:
             sheets.append(picture)
-    indices = sorted(entry.round_sheets)
-    for place in _spread_out(len(indices)):
-        picture = entry.round_sheets[indices[place]]
-        room -= len(picture.data)
-        if room >= 0:
-            rounds[indices[place]] = picture
-    return sheets, rounds
+    for chosen, among in ((evolution, entry.evolution), (rounds, entry.round_sheets)):
+        indices = sorted(among)
+        for place in _spread_out(len(indices)):
+            picture = among[indices[place]]
+            room -= len(picture.data)
+            if room >= 0:
+                chosen[indices[place]] = picture
+    return Pictures(sheets, rounds, evolution)
 
 
 def _spread_out(total: int) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.record import AttackRow, ClassRow, Ratio, RoundRecord
-from reports.words import NOTHING, OUTCOMES, count, decimals_for, figure, percent
+from reports.words import NOTHING, OUTCOMES, count, decimals_for, figure, label, percent
 
 
 class Segment(NamedTuple):
@@ -37,6 +37,12 @@ def outcome_names(rows: Sequence[dict[str, int]]) -> list[str]:
     """The six outcomes, then whatever else the rows name."""
     others = {name for row in rows for name in row} - OUTCOMES.keys()
     return [*OUTCOMES, *sorted(others)]
+
+
+def outcome_words(outcomes: dict[str, int]) -> str:
+    """E.g. `12 fooling, 8 in distribution`: what there was, and only that."""
+    found = [f"{count(outcomes[name])} {label(name)}" for name in outcome_names([outcomes]) if outcomes.get(name)]
+    return ", ".join(found) or "no images"
 
 
 class Column(NamedTuple):

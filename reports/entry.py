@@ -52,11 +52,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Entry:
-    """A certificate that may be shown, with the pictures of its rounds and of its end."""
+    """A certificate that may be shown, with the pictures of its end, of its rounds and of its evolution."""
 
     certificate: Certificate
     sheets: tuple[Picture, ...]
     round_sheets: dict[int, Picture]
+    evolution: dict[int, Picture]
 
     @cached_property
     def slug(self) -> str:
@@ -115,6 +116,10 @@ def read_entry(path: Path) -> Entry:
             round_.index: take(round_.sheet, f"rounds.{number}.sheet")
             for number, round_ in enumerate(certificate.rounds)
             if round_.sheet is not None
+        },
+        {
+            step.index: take(step.sheet, f"evolution.{number}.sheet")
+            for number, step in enumerate(certificate.evolution)
         },
     )
 

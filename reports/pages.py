@@ -7,12 +7,24 @@ import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.record import Certificate
-from reports import board, charts, inspect_words, machine, proof_chart, standing, transfer, words
+from reports import (
+    board,
+    charts,
+    inspect_words,
+    machine,
+    matrix,
+    perturbed_chart,
+    proof_chart,
+    standing,
+    transfer,
+    words,
+)
 from reports.entry import Entry, Picture, safe_name
 from reports.ledger import Verification
 
@@ -53,6 +65,7 @@ def environment() -> Environment:
         charts.class_table,
         charts.mean_columns,
         charts.outcome_names,
+        charts.outcome_words,
         charts.stacked,
         charts.success,
         inspect_words.people_sentence,
@@ -83,15 +96,22 @@ def script(names: tuple[str, ...]) -> dict[str, Markup]:
     return {"script": Markup(source), "script_hash": Markup(f"sha256-{digest}")}
 
 
-def certificate_page(
-    entry: Entry,
-    sheets: Sequence[Picture],
-    rounds: dict[int, Picture],
-    slug: str,
-    verification: Verification | None,
-) -> str:
+class Pictures(NamedTuple):
+    """The contact sheets that a page holds: of the end, of rounds, of the same targets over the rounds."""
+
+    sheets: Sequence[Picture]
+    rounds: dict[int, Picture]
+    evolution: dict[int, Picture]
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self))
+
+
+def certificate_page(entry: Entry, pictures: Pictures, slug: str, verification: Verification | None) -> str:
     """The page of one certificate, with these of its pictures, and the check that it passed, if any."""
     certificate = entry.certificate
+    recorded = Pictures(entry.sheets, entry.round_sheets, entry.evolution)
     return (
         environment()
         .get_template("certificate.html")
@@ -101,10 +121,14 @@ def certificate_page(
             broken_criteria=board.broken(certificate.criteria),
             chart=charts.rounds_chart(certificate.rounds),
             proof_charts=proof_chart.proof_charts(certificate),
+            matrix=matrix.matrix(certificate),
+            perturbed_panels=perturbed_chart.perturbed_panels(certificate),
             transfer=transfer.transfer(certificate),
-            round_sheets=rounds,
-            sheets=sheets,
-            left_out=len(entry.sheets) + len(entry.round_sheets) - len(sheets) - len(rounds),
+            round_sheets=pictures.rounds,
+            sheets=pictures.sheets,
+            evolution=pictures.evolution,
+            recorded=recorded.total,
+            left_out=recorded.total - pictures.total,
             test_accuracy=machine.test_accuracy(certificate),
             confident_accuracy=machine.confident_accuracy(certificate),
             verification=verification,

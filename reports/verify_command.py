@@ -121,7 +121,8 @@ def _pictures(entry: Entry) -> dict[str, bytes]:
     certificate = entry.certificate
     pictures = {sheet.file: picture.data for sheet, picture in zip(certificate.sheets, entry.sheets, strict=True)}
     rounds = {round_.sheet.file: entry.round_sheets[round_.index].data for round_ in certificate.rounds if round_.sheet}
-    return pictures | rounds
+    evolution = {step.sheet.file: entry.evolution[step.index].data for step in certificate.evolution}
+    return pictures | rounds | evolution
 
 
 def _refuse(folder: Path, reasons: list[str]) -> int:

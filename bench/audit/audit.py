@@ -24,7 +24,10 @@ from bench.record import Certificate, Sheet
 from bench.types import BadInputError, NonFiniteError
 
 ELSEWHERE = {"dataset", "environment", "cost", "hashes", "human"}  # no result of what is stored, or compared before
-FIGURES = ("frontier.json", "proof.json", *(f"measurements/{criterion:02d}.json" for criterion in range(11)))
+FIGURES = (
+    *("frontier.json", "proof.json", "perturbed.json", "transfer.json"),
+    *(f"measurements/{criterion:02d}.json" for criterion in range(11)),
+)
 
 
 class NotReadableError(Exception):
@@ -133,7 +136,8 @@ def _compared(run: Replay, certificate: Certificate, sheets: Mapping[str, bytes]
         raise RefusedError("certificate.json", "figures", reason) from None
     said, found = (one.model_dump(mode="json", exclude=ELSEWHERE) for one in (certificate, again))
     for one in (said, found):
-        for sheet in (*one["sheets"], *(round_["sheet"] for round_ in one["rounds"] if round_["sheet"])):
+        of_rounds = [round_["sheet"] for round_ in one["rounds"] if round_["sheet"]]
+        for sheet in (*one["sheets"], *of_rounds, *(step["sheet"] for step in one["evolution"])):
             del sheet["sha256"]
     yield from differences(said, found, "")
     for sheet in _sheets(again):
@@ -153,7 +157,8 @@ def _json(run: Replay, name: str) -> object:
 
 
 def _sheets(certificate: Certificate) -> list[Sheet]:
-    return [*certificate.sheets, *(round_.sheet for round_ in certificate.rounds if round_.sheet)]
+    of_rounds = [round_.sheet for round_ in certificate.rounds if round_.sheet]
+    return [*certificate.sheets, *of_rounds, *(step.sheet for step in certificate.evolution)]
 
 
 def _same_picture(handed: bytes | None, made: bytes) -> bool:

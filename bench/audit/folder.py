@@ -17,13 +17,14 @@ MAX_TENSORS = 512 * MIB
 MAX_FOLDER = 8 * 1024 * MIB
 MAX_FILES = 20_000
 JSON = re.compile(
-    r"config\.json|frontier\.json|proof\.json|measurements/\d\d\.json|rounds/done\.json|rounds/\d{3,5}/round\.json"
+    r"config\.json|(frontier|proof|perturbed|transfer)\.json|measurements/\d\d\.json"
+    r"|rounds/done\.json|rounds/\d{3,5}/round\.json"
 )
 TENSORS = re.compile(
     r"(control|network-b|checkpoint)\.safetensors|rounds/\d{3,5}/(network|train|heldout)\.safetensors"
     r"|generated/[\w.-]{1,200}/[\w.-]{1,250}\.safetensors"
 )
-RECOMPUTED = re.compile(r"frontier\.json|proof\.json|measurements/\d\d\.json")  # compared, never read
+RECOMPUTED = re.compile(r"(frontier|proof|perturbed|transfer)\.json|measurements/\d\d\.json")  # compared, never read
 
 
 def take_in(folder: Path, copy: Path, hashes: Mapping[str, str]) -> Iterator[Difference]:

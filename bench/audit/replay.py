@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.audit.claims import Config
 from bench.audit.difference import Difference, RefusedError
 from bench.audit.stored import HandedIn, RoundFacts, scored_again
+from bench.harness.evolution import Evolution, step_name
 from bench.harness.gallery import Gallery, Made, stored_name
 from bench.harness.generate import balanced_targets
 from bench.harness.history import History, Past
@@ -53,6 +54,7 @@ class Replay(Session):
         super().__init__(settings, say)
         self.asked = config
         self.gallery = StoredGallery(self)
+        self.evolution = StoredEvolution(self)
         self.found: list[Difference] = []
         self.images = self.left_open = 0  # images scored again; outcomes too near a threshold to tell
         self._threats: dict[int, ThreatModel] = {}
@@ -184,6 +186,22 @@ class StoredGallery(Gallery):
         return made
 
     def _make(self, name: str, *_: object) -> None:
+        raise RefusedError(name, "a file of the run", "no such file")
+
+
+class StoredEvolution(Evolution):
+    """What was drawn on each round's network as it is stored, scored again."""
+
+    def step(self, index: int) -> Verified:
+        run, name = self.session, step_name(index)
+        drawn = super().step(index)
+        if not torch.equal(drawn.targets, self.targets):
+            raise RefusedError(f"{name}: targets", _brief(drawn.targets), _brief(self.targets))
+        network = run.history[index].network
+        run.score(name, drawn, network, run.threat_of(network))
+        return drawn
+
+    def _make(self, index: int, name: str) -> None:
         raise RefusedError(name, "a file of the run", "no such file")
 
 

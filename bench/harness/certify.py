@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 
 from bench.harness.detection import by_class
+from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.history import Past
 from bench.harness.lab import accuracy
 from bench.harness.recorder import SHEET_IMAGES
 from bench.harness.session import Session
 from bench.harness.settings import packages, revision
+from bench.harness.transfer import transfer
 from bench.record import (
     BudgetRecord,
     Certificate,
@@ -21,6 +24,7 @@ from bench.record import (
     Cost,
     CriterionRecord,
     Environment,
+    EvolutionStep,
     RoundRecord,
     Sheet,
     ThreatRecord,
@@ -51,6 +55,7 @@ def certify(session: Session, command: str) -> Certificate:
     settings, plan = session.settings, session.settings.plan
     certified, summary = _summary(session, criteria)
     frontier, proof = session.frontier(), session.proof()
+    evolution = tuple(_evolution(session))  # before its cost and its files are counted
     costs = session.store.load_json("cost.json") if session.store.has("cost.json") else {}
     certificate = Certificate(
         dataset=settings.dataset,
@@ -89,12 +94,15 @@ def certify(session: Session, command: str) -> Certificate:
         criteria=criteria,
         judge_controls=session.measurement(1).judge_controls,
         rounds=tuple(_round(session, past) for past in session.history) if session.has_history else (),
+        evolution=evolution,
+        transfer=transfer(session),
         sheets=tuple(_sheets(session)),
         score=session.scores[session.selected],
         fooled_from=frontier.fooled_from if frontier else None,
         frontier=frontier,
         proof=proof,
         proved_to=proof.proved_to,
+        perturbed=session.perturbed(),
         cost=Cost(
             seconds=sum(cost["seconds"] for cost in costs.values()),
             forward_passes=sum(cost["forward_passes"] for cost in costs.values()),
@@ -164,6 +172,14 @@ def _round(session: Session, past: Past) -> RoundRecord:
         per_class=classes,
         sheet=picture,
     )
+
+
+def _evolution(session: Session) -> Iterator[EvolutionStep]:
+    """One sheet a step; its cells are the same targets in every step."""
+    for index, drawn in session.evolution.steps():
+        title = f"Round {index}: the same targets"
+        picture = _sheet(session, f"evolution-{index:03d}", title, drawn, REFERENCE_PROCESS)
+        yield EvolutionStep(index=index, sheet=picture, outcomes=drawn.counts())
 
 
 def _sheets(session: Session) -> list[Sheet]:

@@ -30,6 +30,13 @@ def below_p(logits: Tensor, real_classes: int, threat: ThreatModel) -> Tensor:
     return (probability < threat.p_of(torch.arange(real_classes))).all(dim=1)
 
 
+def fake_probability(logits: Tensor, real_classes: int) -> Tensor:
+    """The probability that an image is fake [N, K+F] -> [N]: of all fake classes, or 1 - the largest real one."""
+    probability = logits.softmax(dim=1)
+    fakes = probability[:, real_classes:]
+    return fakes.sum(dim=1) if fakes.shape[1] else 1 - probability.amax(dim=1)
+
+
 def detection_counts(
     network: nn.Module, images: Tensor, targets: Tensor, threat: ThreatModel, names: Sequence[str]
 ) -> tuple[Counts, dict[str, Counts]]:
@@ -48,8 +55,7 @@ def detection_counts(
         return empty, dict.fromkeys(names, empty)
     logits = logits_of(network, images)
     fakes = logits.shape[1] - k
-    probability = logits.softmax(dim=1)
-    fake = probability[:, k:].sum(dim=1) if fakes else 1 - probability.amax(dim=1)
+    fake = fake_probability(logits, k)
     # The right answer is the target's own fake class where there is one each, else the likeliest fake.
     answer = k + targets if fakes == k else k + logits[:, k:].argmax(dim=1) if fakes else None
     columns = {

@@ -60,6 +60,12 @@ class Gallery:
         self._made: dict[tuple[str, str], Made | NonFiniteError] = {}
         self._cascades: dict[str, dict[str, Made]] = {}
 
+    @property
+    def reference(self) -> str:
+        """The attack that stands for all where one is enough: l1_sparse, else the first of the selection."""
+        selected = self.session.settings.attacks
+        return REFERENCE_PROCESS if REFERENCE_PROCESS in selected else selected[0]
+
     def made(self, place: str, attack: str) -> Made:
         """All that an attack made at a place; past networks share the budget's images among them.
 
@@ -162,7 +168,7 @@ class Gallery:
                 session, place, targets[which], budget.restarts
             )
         made = generate(
-            self._attack(attack),
+            self.attack(attack),
             network,
             session.spec,
             targets[which],
@@ -176,7 +182,8 @@ class Gallery:
         session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
         session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
-    def _attack(self, name: str) -> Attack:
+    def attack(self, name: str) -> Attack:
+        """An attack of the selection or of training; the reference attack's own code where it is neither."""
         if name in ATTACKS.judged:
             return partial(self.session.attacks[name], judge=self.session.lab.measuring_judge)
         if name in self.session.attacks:

@@ -87,8 +87,7 @@ def ood(session: Session) -> Measurement:
 
 def _sweep(session: Session) -> dict[int, Verified]:
     """What fools the control with few pixels, by an attack of the selection."""
-    selected = session.settings.attacks
-    return session.gallery.sweep("control", REFERENCE_PROCESS if REFERENCE_PROCESS in selected else selected[0])
+    return session.gallery.sweep("control", session.gallery.reference)
 
 
 def just_trained(session: Session) -> Measurement:

@@ -125,6 +125,18 @@ def proof(distal: Session, request: pytest.FixtureRequest):
     return check
 
 
+@pytest.fixture
+def perturbed(distal: Session):
+    """Add fooling images to real ones; fails only where nothing could be measured, and says why."""
+
+    def check() -> None:
+        found = distal.perturbed()
+        if not found.rows:
+            pytest.fail(found.reason, pytrace=False)
+
+    return check
+
+
 def _class_sentence(record, row) -> str:
     return (
         f"criterion {record.id} ({record.name}), class {row.label}: {row.ratio.successes} of {row.ratio.n}, "

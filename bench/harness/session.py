@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.harness.checks import session_findings
+from bench.harness.evolution import Evolution
 from bench.harness.frontier import frontier
 from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab, accuracy
 from bench.harness.measure import measure
+from bench.harness.perturbed import perturbed
 from bench.harness.proof import proof
 from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
@@ -29,7 +31,7 @@ from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
 from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
-from bench.record import AttackRow, CriterionRecord, Frontier, Proof
+from bench.record import AttackRow, CriterionRecord, Frontier, Perturbed, Proof
 from bench.store import Store, StoreError
 from bench.task import Defense, Task
 from bench.types import Attack, BadInputError, ImageSpec, NonFiniteError, ThreatModel
@@ -52,6 +54,7 @@ class Session:
         self.say = say
         self.attacks: Mapping[str, Attack] = {}  # set by the fixture; empty in a process that makes no images
         self.gallery = Gallery(self)
+        self.evolution = Evolution(self)
         self._measurements: dict[int, Measurement] = {}
         self._broken: dict[int, Exception] = {}
 
@@ -339,6 +342,10 @@ class Session:
             ProofViolatedError: an attack found what is proved not to exist.
         """
         return proof(self)
+
+    def perturbed(self) -> Perturbed:
+        """What becomes of real test images that fooling images are added to, measured once and stored."""
+        return perturbed(self)
 
     def measurement(self, criterion: int) -> Measurement:
         """One criterion's figures, measured once and stored; what broke it once is raised again, not tried again."""

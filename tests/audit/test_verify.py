@@ -17,6 +17,7 @@ from reports.ledger import read_ledger
 from tests.audit.handed_in import ROOT, blank, change_certificate, change_json, change_tensors, rewrite, shifted
 
 CASCADE = "generated/cascade-final/l1_sparse-60x24.safetensors"
+EVOLUTION = "generated/evolution/round-001.safetensors"
 CONTROL = "generated/control/l1_sparse-60x24.safetensors"
 
 
@@ -91,6 +92,9 @@ def test_every_changed_figure_is_named_with_what_is_said_and_found(folder, refus
         certificate["threat"]["operating_point"][3] -= 0.001
         certificate["sheets"][0]["captions"][0] = "a real 3"
         certificate["summary"] = "Certified."
+        certificate["evolution"][2]["sheet"]["captions"][7] = "a real 7"
+        certificate["transfer"]["rows"][0]["fake_probability"][1] = 0.0
+        certificate["perturbed"]["rows"][4]["control"]["upper"] -= 0.01
 
     change_json(folder, "certificate.json", change)
     reasons = refused(folder)
@@ -104,22 +108,34 @@ def test_every_changed_figure_is_named_with_what_is_said_and_found(folder, refus
         "threat.operating_point.3",
         "sheets.0.captions.0",
         "summary",
+        "transfer.rows.0.fake_probability.1",
+        "perturbed.rows.4.control.upper",
+        "evolution.2.sheet.captions.7",
     }
     assert "criteria.8.threshold: 0.01005 is said, 0.01 was found" in reasons
 
 
 def test_what_a_run_computed_must_follow_too(folder, refused):
     change_json(folder, "proof.json", lambda proof: proof.update(sparsest_real=1))
-    change_json(folder, "frontier.json", lambda frontier: frontier["rows"][0].update(best_probability=0.0))
+    change_json(folder, "frontier.json", other_probability)
+    change_json(folder, "perturbed.json", lambda perturbed: perturbed["rows"][3]["kept"].update(successes=60))
+    change_json(folder, "transfer.json", lambda transfer: transfer["rows"][0].update(n=999))
     change_json(folder, "measurements/09.json", lambda measured: measured["measures"]["accuracy"].update(successes=1))
     (folder / "measurements" / "02.json").unlink()
     fields = {": ".join(reason.split(": ")[:2]) for reason in refused(folder)}
     assert fields == {
         "proof.json: sparsest_real",
         "frontier.json: rows.0.best_probability",
+        "perturbed.json: rows.3.kept.successes",
+        "transfer.json: rows.0.n",
         "measurements/09.json: measures.accuracy.successes",
         "measurements/02.json: a file of the run is said, no such file was found",
     }
+
+
+def other_probability(frontier: dict) -> None:
+    row = frontier["rows"][0]
+    row["best_probability"] = (row["best_probability"] + 0.5) % 1
 
 
 @pytest.mark.parametrize(
@@ -131,6 +147,7 @@ def test_what_a_run_computed_must_follow_too(folder, refused):
         ("rounds/002/heldout.safetensors", blank(7), "score[7]"),
         (CASCADE, lambda it: it["outcome"].fill_(4), "outcome["),
         (CONTROL, lambda it: it["images"].mul_(0.999), "images["),
+        (EVOLUTION, blank(5), "pixels[5]"),
         ("control.safetensors", shifted, f"{CONTROL}: probability[0]"),
         ("network-b.safetensors", shifted, "generated/network-b/l1_sparse-60x24.safetensors: probability[0]"),
         ("rounds/000/network.safetensors", shifted, "rounds/001/train.safetensors: probability["),
@@ -151,13 +168,18 @@ def test_an_attack_that_was_asked_for_other_targets_is_refused(folder, refused):
     assert refused(folder)[0].startswith(f"{CONTROL}: targets: 60: [9, 8, ")
 
 
+def test_an_evolution_of_other_targets_is_refused(folder, refused):
+    change_tensors(folder, EVOLUTION, lambda it: it.update(targets=it["targets"].flip(0)))
+    assert refused(folder)[0].startswith(f"{EVOLUTION}: targets: 20: [9, 8, ")
+
+
 def test_bytes_that_do_not_fit_their_hash_are_refused(folder, refused):
     path = folder / "rounds" / "002" / "network.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     assert refused(folder)[0].startswith("hashes.rounds/002/network.safetensors: ")
 
 
-@pytest.mark.parametrize("name", [CASCADE, "network-b.safetensors", "rounds/001/heldout.safetensors"])
+@pytest.mark.parametrize("name", [CASCADE, EVOLUTION, "network-b.safetensors", "rounds/001/heldout.safetensors"])
 def test_a_missing_file_is_refused_and_never_made_again(folder, refused, name):
     (folder / name).unlink()
     change_json(folder, "certificate.json", lambda certificate: certificate["hashes"].pop(name))
@@ -209,12 +231,14 @@ def test_a_sheet_elsewhere_is_refused(folder, refused, file):
     assert reason.startswith("sheets.0: sheet ")
 
 
-def test_a_sheet_of_other_images_is_refused(folder, refused):
+@pytest.mark.parametrize("of", ["sheets", "evolution"])
+def test_a_sheet_of_other_images_is_refused(folder, refused, of):
     certificate = read_certificate(folder / "certificate.json")
-    first, second = (sheet.file for sheet in certificate.sheets[:2])
+    sheets = certificate.sheets if of == "sheets" else [step.sheet for step in certificate.evolution]
+    first, second = (sheet.file for sheet in sheets[:2])
     shutil.copy(folder / second, folder / first)
-    digest = certificate.sheets[1].sha256
-    change_json(folder, "certificate.json", lambda it: it["sheets"][0].update(sha256=digest))
+    shown = (lambda it: it[of][0]) if of == "sheets" else (lambda it: it[of][0]["sheet"])
+    change_json(folder, "certificate.json", lambda it: shown(it).update(sha256=sheets[1].sha256))
     assert refused(folder) == [f"{first}: a contact sheet of the stored images is said, another picture was found"]
 
 

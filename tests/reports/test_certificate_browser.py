@@ -21,8 +21,11 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificate")
     data = sample.document(folder / "one", verdicts="ppppppppfpp", total_rounds=5)
     captions = [CAPTION.format(place % 10, place % 10, place, place % 7) for place in range(40)]
+    steps = [step["sheet"] for step in data["evolution"]]
     for sheet in [*data["sheets"], *(round_["sheet"] for round_ in data["rounds"][1:])]:
         sheet["captions"] = captions
+    for sheet in steps:
+        sheet["captions"] = captions[:20]
     return certificate_pages(build([sample.write_document(folder / "one", data)], folder / "site"))[0]
 
 
@@ -119,21 +122,62 @@ def test_rounds_are_stepped_by_buttons_slider_and_keys(shown):
     focus(shown, "#player-next")
     press(shown, Keys.ENTER)
     assert frames(shown) == [1]
-    assert shown.find_element(By.ID, "player-now").text.startswith("Round 2: l1_sparse: success ")
+    said = shown.find_element(By.ID, "player-now").text
+    assert said == "Round 1: the same targets: 15 fooling, 5 in distribution (2 of 5)"
     press(shown, Keys.ARROW_RIGHT)
     assert frames(shown) == [2]
     press(shown, Keys.HOME)
     assert frames(shown) == [0]
     focus(shown, "#player-place")
     press(shown, Keys.END)
-    assert frames(shown) == [3]
-    assert shown.find_element(By.ID, "player-place").get_attribute("aria-valuetext") == "Round 4: l1_sparse"
+    assert frames(shown) == [4]
+    assert shown.find_element(By.ID, "player-place").get_attribute("aria-valuetext") == "Round 4: the same targets"
+    assert shown.find_element(By.ID, "player-now").text.endswith(", selected (5 of 5)")
     shown.find_element(By.ID, "player-back").click()
-    assert frames(shown) == [2]
+    assert frames(shown) == [3]
     shown.find_element(By.ID, "player-all").click()
-    assert frames(shown) == [0, 1, 2, 3]
+    assert frames(shown) == [0, 1, 2, 3, 4]
     shown.find_element(By.ID, "player-all").click()
-    assert frames(shown) == [2]
+    assert frames(shown) == [3]
+
+
+def test_a_cell_stands_still_while_rounds_are_stepped(shown):
+    def box():
+        return shown.execute_script(
+            "const seen = [...document.querySelectorAll('#frames img')].find(one => one.getClientRects().length)"
+            "\nconst at = seen.getBoundingClientRect(); return [at.left, at.top + scrollY, at.width, at.height]"
+        )
+
+    first = box()
+    focus(shown, "#player-next")
+    for _ in range(4):
+        press(shown, Keys.ENTER)
+        assert box() == first
+
+
+def test_a_rounds_own_images_are_reached_from_its_row(shown):
+    figure = shown.find_element(By.ID, "round-images-2")
+    assert not figure.is_displayed()
+    focus(shown, 'a[href="#round-images-2"]')
+    press(shown, Keys.ENTER)
+    wait(shown)
+    assert figure.is_displayed()
+    assert figure.get_attribute("data-title") == "Round 2: l1_sparse"
+    top, height = shown.execute_script("return [arguments[0].getBoundingClientRect().top, innerHeight]", figure)
+    assert 0 <= top < height
+    assert "success " in figure.text
+
+
+def test_without_an_evolution_the_rounds_own_sheets_are_played(browser, tmp_path):
+    data = sample.document(tmp_path / "one", total_rounds=5) | {"evolution": []}
+    show(browser, certificate_pages(build([sample.write_document(tmp_path / "one", data)], tmp_path / "site"))[0])
+    assert frames(browser) == [0]
+    focus(browser, "#player-next")
+    press(browser, Keys.ENTER)
+    assert browser.find_element(By.ID, "player-now").text.startswith("Round 2: l1_sparse: success ")
+    press(browser, Keys.END)
+    assert frames(browser) == [3]
+    assert "The same targets" not in browser.find_element(By.TAG_NAME, "main").text
 
 
 def test_the_evolution_plays_pauses_and_ends(shown):
@@ -149,8 +193,8 @@ def test_the_evolution_plays_pauses_and_ends(shown):
     wait(shown, 1.2)
     assert frames(shown) == paused
     press(shown, Keys.SPACE)
-    wait(shown, 4)
-    assert frames(shown) == [3]
+    wait(shown, 5)
+    assert frames(shown) == [4]
     assert play.text == "Play"
     press(shown, Keys.SPACE)
     assert frames(shown) == [0], "at the end it starts anew"
@@ -186,7 +230,7 @@ def test_without_script_every_round_and_caption_is_there(browser, page):
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         show(browser, page)
-        assert len([one for one in browser.find_elements(By.CSS_SELECTOR, "#frames figure") if one.is_displayed()]) == 4
+        assert len([one for one in browser.find_elements(By.CSS_SELECTOR, "#frames figure") if one.is_displayed()]) == 5
         assert not any(button.is_displayed() for button in browser.find_elements(By.TAG_NAME, "button"))
         browser.find_element(By.CSS_SELECTOR, "figure summary").click()
         assert browser.find_element(By.CSS_SELECTOR, "figure .captions").is_displayed()

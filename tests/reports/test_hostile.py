@@ -19,7 +19,7 @@ PAYLOAD = (
     '"\' onmouseover="alert(1)" style="x" <svg onload=alert(1)> <a href=\'javascript:alert(1)\'>'
     "{{ 7 * 7 }}{% raw %} http://evil.example/ &lt;\u202e\x1b\x00 ]]> --> "
 )
-KEPT = {"verdict", "scope", "direction", "sha256", "file"}  # closed sets of words, and what must match a file
+KEPT = {"verdict", "scope", "direction", "series", "sha256", "file"}  # closed sets of words, and what must match a file
 KEYS_ARE_TEXT = {"means", "figures", "outcomes", "packages", "hashes"}
 
 

@@ -124,7 +124,7 @@ def test_figures_of_the_certificate_are_on_its_page(tmp_path):
     assert data["environment"]["command"] in text
     for value in (*data["hashes"], *data["hashes"].values(), *data["environment"]["packages"].values()):
         assert value in text
-    assert text.count('src="data:image/png;base64,') == len(data["sheets"]) + 6
+    assert text.count('src="data:image/png;base64,') == len(data["sheets"]) + 6 + len(data["evolution"])
     assert "target 0, p 0.90, 12 pixels" in text
 
 
@@ -181,6 +181,9 @@ def test_extreme_but_valid_numbers_are_shown(tmp_path):
     data["proof"] |= {"proved_to": 10**400, "sparsest_real": 10**400, "rows": bounds}
     data["rounds"][1] |= {"attempted": 0, "passes": 10**400, "outcomes": {"fooling": 10**400, "dense": 1}}
     data["rounds"][0] |= {"index": 10**400}
+    data["evolution"] = [data["evolution"][0] | {"index": 10**400}]
+    data["transfer"] |= {"networks": [10**400, 1], "past": [10**400]}
+    data["transfer"]["rows"] = [data["transfer"]["rows"][0] | {"n": 10**400, "detected": [10**399, 0]}]
     data["criteria"][0]["figures"] = {"least": 5e-324, "most": -1.7e308, "zero": 0}
     data["criteria"][0]["per_class"][0]["means"] = {"loss": 1.7e308}
     data["criteria"][0]["per_class"][0]["ratio"] |= {"lower": 1, "upper": 0}
