@@ -34,6 +34,7 @@ ATTACKS = {
 }
 FAKE_WEIGHT = 0.3  # of generated images, beside real ones
 LASTING = 0.05  # of a round: most of what it finds, the gate knows already
+SILENCE = 0.05  # of a round's images: what is left then stays at about as many, however long it goes on
 LEARNING_RATE = 2e-3  # of the rounds after the first, half of what real data alone takes
 
 
@@ -68,6 +69,7 @@ def made(recipe: Recipe) -> Defense:
             prepare=acquaint if recipe.gate else lambda network, task: None,
             vary=warped if recipe.varied else None,
             lasting=LASTING,
+            silence=SILENCE,
         )
 
     def teach(network: nn.Module, task: Task, batches: list[Batch], draw: torch.Generator) -> dict[str, Any]:

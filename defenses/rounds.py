@@ -47,6 +47,7 @@ def rounds(
     anew: bool = False,
     vary: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     lasting: float = EPOCHS_PER_ROUND,
+    silence: float = 0.0,
 ) -> Iterator[Round]:
     """Round 0 trains on real data; each later one on real data, what its attack found, and all past finds.
 
@@ -63,6 +64,7 @@ def rounds(
         vary: (real images of a batch, a generator) -> what is seen instead; round 0 then takes VARIED_EPOCHS times
             as long.
         lasting: epochs of a later round, as a share of those that real data alone takes.
+        silence: share of a round's images up to which what is taught counts as nothing found.
     """
     past = [finished.batch for finished in task.past if finished.batch]
     network = task.past[-1].network if task.past else task.new_network(outputs, derive(task.seed, name))
@@ -86,7 +88,7 @@ def rounds(
         prepare(network, task)
         yield train(0, epochs * (VARIED_EPOCHS if vary else 1), [])
     for index in range(len(past) + 1, task.max_rounds + 1):
-        if _silent(past, task.budget, len(attacks)):
+        if _silent(past, task.budget, len(attacks), silence):
             return
         past.append(_attacked(task, network, index, name, attacks))
         recorder.generated(index, past[-1])
@@ -128,11 +130,12 @@ def _attacked(task: Task, network: nn.Module, index: int, name: str, attacks: Ma
     return Batch(images, targets, taught, called, budget)
 
 
-def _silent(past: list[Batch], most: Budget, attacks: int) -> bool:
+def _silent(past: list[Batch], most: Budget, attacks: int, silence: float) -> bool:
     """The attacks found nothing in the last rounds, and in them they had their full strength."""
     quiet = max(QUIET_ROUNDS, attacks)
     last = past[-quiet:]
-    return len(last) == quiet and all(b.budget.passes >= most.passes and not b.taught.any() for b in last)
+    found = [batch.taught.double().mean() > silence or batch.budget.passes < most.passes for batch in last]
+    return len(last) == quiet and not any(found)
 
 
 def _newest_and_past(batches: list[Batch]) -> list[Split]:

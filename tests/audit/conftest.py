@@ -22,7 +22,7 @@ def undefended(root) -> Path:
 
 @pytest.fixture(scope="session")
 def with_rounds(root) -> Path:
-    return finished(root, "fakeclass")
+    return finished(root, "fakeclass_bare")
 
 
 @pytest.fixture

@@ -43,6 +43,13 @@ def test_it_is_open_on_everything_until_it_is_closed(digits):
     assert float(gate.steepness) == STEEP
 
 
+def test_one_that_has_seen_nothing_gives_numbers(digits):
+    gate = Familiar(digits.spec)
+    assert (gate(digits.test.images[:4]) == OPEN).all()
+    gate.close()
+    assert gate(digits.test.images[:4]).isfinite().all()
+
+
 def test_real_images_it_never_saw_pass(closed, digits):
     passed = (closed(digits.test.images) > 0).double().mean()
     assert 0.94 < passed < 1  # the limits keep 98.5% each of those held out

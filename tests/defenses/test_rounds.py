@@ -206,6 +206,20 @@ def test_several_attacks_take_turns_and_training_ends_when_each_has_found_nothin
     assert [r.batch.attack for r in done[1:]] == ["a", "b", "c"]  # each once, at full strength from the first round on
 
 
+def test_what_is_silence_can_be_asked_for():
+    def one_in_six(classifier, targets, **given):  # the others are taken for real
+        images = torch.ones(len(targets), 1, 2, 2)
+        images[0] = attack(classifier, targets, **given)[1]
+        images[0].flatten()[1 - int(targets[0])] = 0
+        images[0].flatten()[int(targets[0])] = 1
+        return images
+
+    assert len(all_rounds(task(max_rounds=5, passes=100), one_in_six, silence=0.5)) == 1 + 2
+    found = all_rounds(task(max_rounds=5, passes=100), one_in_six)
+    assert found[1].batch.taught.tolist() == [True] + [False] * 5
+    assert len(found) > 1 + 2
+
+
 def test_varied_images_are_what_the_network_sees_and_take_round_0_longer():
     seen = []
 

@@ -89,9 +89,9 @@ def finished(root: Path, *arguments: str, **where: Path) -> Done:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Done:
-    """`fakeclass` from an empty run root, in one process."""
+    """`fakeclass_bare` from an empty run root, in one process."""
     root = tmp_path_factory.mktemp("whole")
-    return finished(root, "--defense=fakeclass", f"--junitxml={root / 'report.xml'}")
+    return finished(root, "--defense=fakeclass_bare", f"--junitxml={root / 'report.xml'}")
 
 
 def test_a_whole_run_decides_all_eleven_and_names_what_it_wrote(whole):
@@ -153,11 +153,11 @@ def test_no_stored_tensor_lacks_its_hash(whole):
 
 
 def test_the_same_seed_in_another_empty_root_gives_the_same_certificate(whole, tmp_path):
-    assert finished(tmp_path, "--defense=fakeclass").figures == whole.figures
+    assert finished(tmp_path, "--defense=fakeclass_bare").figures == whole.figures
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_figures(whole, tmp_path):
-    process = start(*SMALL, f"--run-root={tmp_path}", "--defense=fakeclass")
+    process = start(*SMALL, f"--run-root={tmp_path}", "--defense=fakeclass_bare")
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("digits-*/rounds/002/train.safetensors.sha256")):
         assert process.poll() is None, process.stdout.read()
@@ -168,14 +168,14 @@ def test_a_killed_run_resumes_and_ends_with_the_same_figures(whole, tmp_path):
     (folder,) = tmp_path.glob("digits-*")
     assert not (folder / "rounds/002/round.json").exists()
     first = (folder / "rounds/001/network.safetensors").stat().st_mtime_ns
-    resumed = finished(tmp_path, "--defense=fakeclass")
+    resumed = finished(tmp_path, "--defense=fakeclass_bare")
     assert resumed.figures == whole.figures
     assert (folder / "rounds/001/network.safetensors").stat().st_mtime_ns == first
     assert (folder / "metrics.jsonl").read_bytes() == (whole.folder / "metrics.jsonl").read_bytes()
 
 
 def test_two_workers_train_once_and_give_the_same_verdicts(whole, tmp_path):
-    parallel = finished(tmp_path, "--defense=fakeclass", "-n", "2")
+    parallel = finished(tmp_path, "--defense=fakeclass_bare", "-n", "2")
     assert parallel.status == whole.status
     assert parallel.figures == whole.figures
     assert (parallel.folder / "metrics.jsonl").read_bytes() == (whole.folder / "metrics.jsonl").read_bytes()
@@ -186,14 +186,14 @@ def test_two_workers_train_once_and_give_the_same_verdicts(whole, tmp_path):
 
 def test_a_second_run_measures_nothing_again(whole):
     before = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*.safetensors")}
-    again = finished(whole.root, "--defense=fakeclass")
+    again = finished(whole.root, "--defense=fakeclass_bare")
     assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*.safetensors")} == before
     assert again.figures == whole.figures
 
 
 def test_fresh_trains_and_measures_again_and_finds_the_same(whole):
     before = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*.safetensors")}
-    again = finished(whole.root, "--defense=fakeclass", "--fresh")
+    again = finished(whole.root, "--defense=fakeclass_bare", "--fresh")
     after = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*.safetensors")}
     assert set(after) == set(before)
     assert all(after[path] > before[path] for path in before)
