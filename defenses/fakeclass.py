@@ -83,7 +83,7 @@ def made(recipe: Recipe) -> Defense:
 
 def acquaint(network: nn.Module, task: Task) -> None:
     """Show the gate what real images are."""
-    gate_of(network).fit(task.train, generator=generator(task.seed, "familiar"))
+    gate_of(network).fit(task.train, task.threat.k, generator=generator(task.seed, "familiar"))
 
 
 def gate_of(network: nn.Module) -> Familiar:
