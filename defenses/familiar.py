@@ -23,7 +23,6 @@ from defenses.gate import SATURATION, most_to_prove
 
 OPEN, STEEP = 6.0, 20.0  # the gate's logit on what is familiar, and what a unit of oddness past the limit costs
 KEPT = 0.99  # of real images it has not seen, the share that each limit leaves alone
-KEPT_OF_FEW, FEW = 0.985, 1_000  # the same with fewer images than that, whose tail is less certain
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
 AXES = 128
 MOST_REFERENCES, MOST_TEXTURES = 4096, 16384
@@ -101,7 +100,7 @@ class Familiar(nn.Module):
         scales = [Scale.of(column) for column in distances.unbind(dim=1)]
         self.scales.copy_(torch.tensor([(scale.start, scale.spread, scale.shape) for scale in scales]))
         odd = self._oddness(self._rarity(distances.float().to(self.scales.device)))
-        self.limits.copy_(odd.quantile(KEPT if len(real) >= FEW else KEPT_OF_FEW, dim=0))
+        self.limits.copy_(odd.quantile(KEPT, dim=0))
         self.fewest.fill_(most_to_prove(real.images, sparse) + 1)
         self._learn(real, generator)
 
