@@ -7,13 +7,16 @@ bounds every real class, whatever the classifier f is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
 from bench.materials.gate import Gated
+from bench.materials.split import Split
 from bench.materials.training import default_epochs, default_shift, train_classifier, warped
 from bench.seeds import derive, generator
 from bench.task import Recorder, Round, Task, defense
+from bench.types import ImageSpec
 from defenses.gate import gated, most_to_prove, train_gate
 from defenses.rounds import VARIED_EPOCHS
 
@@ -27,18 +30,27 @@ def sparse_gate(task: Task, recorder: Recorder) -> Iterator[Round]:
         return
     network = task.new_network(task.spec.real_classes + 1, derive(task.seed, "sparse_gate"))
     shut(network, task)
-    shift, draw = default_shift(task.spec), generator(task.seed, "sparse_gate", "batches")
+    learn(network, task.train, task.spec, task.seed, on_batch=recorder.batch, on_epoch=recorder.epoch)
+    yield Round(0, network)
+
+
+def learn(network: nn.Module, real: Split, spec: ImageSpec, seed: int, **hooks: Any) -> None:
+    """Train a network in place on real images that are moved at random or, where they are too small for it, warped.
+
+    Args:
+        seed: of the run.
+        hooks: `on_batch` and `on_epoch` of `train_classifier`.
+    """
+    shift, draw = default_shift(spec), generator(seed, "sparse_gate", "batches")
     train_classifier(
         network,
-        task.train,
+        real,
         generator=draw,
-        epochs=default_epochs(len(task.train)) * (SHIFTED_EPOCHS if shift else VARIED_EPOCHS),
+        epochs=default_epochs(len(real)) * (SHIFTED_EPOCHS if shift else VARIED_EPOCHS),
         most_shift=shift,
-        alter=None if shift else lambda network, real: warped(real.images, draw),
-        on_batch=recorder.batch,
-        on_epoch=recorder.epoch,
+        alter=None if shift else lambda network, part: warped(part.images, draw),
+        **hooks,
     )
-    yield Round(0, network)
 
 
 def shut(network: nn.Module, task: Task) -> None:

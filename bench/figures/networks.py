@@ -13,11 +13,10 @@ from bench.harness.lab import from_cache
 from bench.harness.registry import NETWORKS
 from bench.materials.data import Data
 from bench.materials.networks import build
-from bench.materials.training import default_epochs, default_shift, train_classifier
 from bench.seeds import derive, generator
 from bench.store import Store
 from defenses.gate import gate_network, train_gate
-from defenses.sparse_gate import SHIFTED_EPOCHS
+from defenses.sparse_gate import learn
 
 MODULES = ("bench.materials.networks", "bench.materials.training", "bench.materials.gate", "bench.proof.bounds")
 DEFENSE = ("defenses.gate", "defenses.sparse_gate", "bench.figures.networks")  # the files alone
@@ -49,19 +48,15 @@ def trained(name: str, data: Data, seed: int, cache: Path) -> nn.Module:
     network = build(NETWORKS.load(name), data.spec, data.spec.real_classes, derive(seed, "sparse_gate"))
     key = made_of(name, data.fingerprint, seed, modules=MODULES[:2], alone=DEFENSE[1:])
     store = Store(cache / f"figures-{name.replace(':', '-')}-{key[:16]}")
-    from_cache(store, network, lambda: _train(network, data, seed), data.a_val, "cached network", "delete the folder")
-    return network
-
-
-def _train(network: nn.Module, data: Data, seed: int) -> None:
-    shift = default_shift(data.spec)
-    train_classifier(
+    from_cache(
+        store,
         network,
-        data.a_train,
-        generator=generator(seed, "sparse_gate", "batches"),
-        epochs=default_epochs(len(data.a_train)) * (SHIFTED_EPOCHS if shift else 1),
-        most_shift=shift,
+        lambda: learn(network, data.a_train, data.spec, seed),
+        data.a_val,
+        "cached network",
+        "delete the folder",
     )
+    return network
 
 
 def trained_gate(data: Data, k: int, seed: int) -> nn.Sequential:

@@ -87,8 +87,7 @@ def test_a_rival_is_proved_even_if_its_training_is_cut_short(digits, monkeypatch
 
 
 def test_the_classifier_is_the_one_that_sparse_gate_trains(digits, monkeypatch, tmp_path):
-    for module in (networks, defense):
-        monkeypatch.setattr(module, "default_epochs", lambda images: 2)
+    monkeypatch.setattr(defense, "default_epochs", lambda images: 2)
     monkeypatch.setattr(defense, "shut", lambda network, task: None)
     ours = networks.trained("mlp", digits, 3, tmp_path)
     task = Task(
