@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,28 +12,12 @@ from bench.harness.perturbed import STRENGTHS, draw_pairs, perturbed
 from bench.materials.split import Split
 from bench.types import ImageSpec, Outcome
 from bench.verify import OUTCOMES, Verified
+from tests.harness.stand_in import Store
 
 SPEC = ImageSpec((1, 1, 2), 255, ("left", "right"))
 FOOLING, IN_DISTRIBUTION, UNCONFIDENT = (
     OUTCOMES.index(one) for one in (Outcome.FOOLING, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT)
 )
-
-
-class Store:
-    def __init__(self):
-        self.kept = {}
-
-    def working(self):
-        return nullcontext()
-
-    def has(self, name):
-        return name in self.kept
-
-    def save_json(self, name, value):
-        self.kept[name] = value
-
-    def load_json(self, name):
-        return self.kept[name]
 
 
 class Brighter(nn.Module):

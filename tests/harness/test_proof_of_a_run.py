@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -12,27 +11,9 @@ from torch import nn
 from bench.harness.proof import ProofViolatedError, proof, sparsest_real
 from bench.materials.split import Split
 from bench.types import ImageSpec, ThreatModel
+from tests.harness.stand_in import Store
 
 SPEC = ImageSpec((1, 2, 4), 4, ("a", "b"))
-
-
-class Store:
-    folder = "here"
-
-    def __init__(self):
-        self.kept = {}
-
-    def working(self):
-        return nullcontext()
-
-    def has(self, name):
-        return name in self.kept
-
-    def save_json(self, name, value):
-        self.kept[name] = value
-
-    def load_json(self, name):
-        return self.kept[name]
 
 
 class Own(nn.Module):

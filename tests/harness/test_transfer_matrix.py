@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,26 +13,10 @@ from bench.harness.history import Past
 from bench.harness.transfer import transfer
 from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified
+from tests.harness.stand_in import Store
 
 SPEC = ImageSpec((1, 1, 4), 4, ("a", "b"))
 FOOLING, UNCONFIDENT = OUTCOMES.index(Outcome.FOOLING), OUTCOMES.index(Outcome.UNCONFIDENT)
-
-
-class Store:
-    def __init__(self):
-        self.kept = {}
-
-    def working(self):
-        return nullcontext()
-
-    def has(self, name):
-        return name in self.kept
-
-    def save_json(self, name, value):
-        self.kept[name] = value
-
-    def load_json(self, name):
-        return self.kept[name]
 
 
 class Knows(nn.Module):
