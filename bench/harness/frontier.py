@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS
+from bench.harness.once import once
 from bench.harness.registry import ATTACKS, PRUNE, import_path
 from bench.meter import Meter
 from bench.record import Frontier, FrontierRow
@@ -28,11 +29,7 @@ def frontier(session: Session) -> Frontier:
     Every attack that minimises pixels runs on all its targets without a k to stop at; images of the cascade are
     pruned. Images that come to NaN are left out.
     """
-    name = "frontier.json"
-    with session.store.working():
-        if not session.store.has(name):
-            session.store.save_json(name, _measured(session).model_dump(mode="json"))
-        return Frontier.model_validate(session.store.load_json(name))
+    return once(session.store, "frontier.json", Frontier, lambda: _measured(session))
 
 
 def _measured(session: Session) -> Frontier:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.harness.gallery import REACHED
+from bench.harness.once import once
 from bench.harness.recorder import pooled
 from bench.record import Perturbed, PerturbedRow, Ratio
 from bench.seeds import generator
@@ -45,15 +46,11 @@ class Pairs:
 
 def perturbed(session: Session) -> Perturbed:
     """Measured once and stored; without rows where it came to NaN or there was nothing to add, with the reason."""
-    name = "perturbed.json"
-    with session.store.working():
-        if not session.store.has(name):
-            session.say("adding fooling images to real ones")
-            session.store.save_json(name, _measured(session).model_dump(mode="json"))
-        return Perturbed.model_validate(session.store.load_json(name))
+    return once(session.store, "perturbed.json", Perturbed, lambda: _measured(session))
 
 
 def _measured(session: Session) -> Perturbed:
+    session.say("adding fooling images to real ones")
     attack = session.gallery.reference
     try:
         rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.harness.once import once
 from bench.materials.data import Data
 from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to
 from bench.record import Proof, ProofRow
@@ -26,12 +27,7 @@ def proof(session: Session) -> Proof:
     Raises:
         ProofViolatedError: an attack found what is proved not to exist.
     """
-    name = "proof.json"
-    with session.store.working():
-        if not session.store.has(name):
-            session.say("proving")
-            session.store.save_json(name, _computed(session).model_dump(mode="json"))
-        found = Proof.model_validate(session.store.load_json(name))
+    found = once(session.store, "proof.json", Proof, lambda: _computed(session))
     _compare(session, found)
     return found
 
@@ -42,6 +38,7 @@ def sparsest_real(data: Data) -> int:
 
 
 def _computed(session: Session) -> Proof:
+    session.say("proving")
     network, spec = session.final, session.spec
     sparsest = sparsest_real(session.data)
     try:

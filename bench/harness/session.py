@@ -21,6 +21,7 @@ from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab, accuracy
 from bench.harness.measure import measure
+from bench.harness.once import once
 from bench.harness.perturbed import perturbed
 from bench.harness.proof import proof
 from bench.harness.recorder import RunRecorder
@@ -354,10 +355,7 @@ class Session:
         if criterion not in self._measurements:
             name = f"measurements/{criterion:02d}.json"
             try:
-                with self.store.working():
-                    if not self.store.has(name):
-                        self.store.save_json(name, measure(self, criterion).model_dump(mode="json"))
-                    self._measurements[criterion] = Measurement.model_validate(self.store.load_json(name))
+                self._measurements[criterion] = once(self.store, name, Measurement, lambda: measure(self, criterion))
             except Exception as error:
                 self._broken[criterion] = error
                 raise

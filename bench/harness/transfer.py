@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.harness.detection import detected, fake_probability
 from bench.harness.history import Past
+from bench.harness.once import once
 from bench.harness.recorder import pooled
 from bench.record import PastAttackRow, TransferMatrix, TransferRow
 from bench.seeds import generator
@@ -29,16 +30,13 @@ def transfer(session: Session) -> TransferMatrix | None:
     """Measured once and stored; None without two rounds, or where it came to NaN."""
     if not session.has_history or len(session.history) < 2:
         return None
-    name = "transfer.json"
-    with suppress(NonFiniteError), session.store.working():
-        if not session.store.has(name):
-            session.say("every round's images on every round's network")
-            session.store.save_json(name, _measured(session).model_dump(mode="json"))
-        return TransferMatrix.model_validate(session.store.load_json(name))
+    with suppress(NonFiniteError):
+        return once(session.store, "transfer.json", TransferMatrix, lambda: _measured(session))
     return None
 
 
 def _measured(session: Session) -> TransferMatrix:
+    session.say("every round's images on every round's network")
     sets = [found for past in session.history if (found := _fooling(session, past)) is not None]
     return TransferMatrix(
         networks=tuple(past.index for past in session.history),
