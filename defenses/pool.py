@@ -93,7 +93,9 @@ class Pool:
         rows = self.turn.take(self.visited).labels
         images, targets = self._carry_on(meter, rows), self.targets[rows]
         fools = reached(logits_of(network, images), images, targets, self.threat)
-        odd = self.task.judge.score(images) > self.task.judge.working
+        odd = torch.zeros_like(fools)
+        if fools.any():  # the judge is dear, and of a network that stands there is nothing to ask it
+            odd[fools] = self.task.judge.score(images[fools]) > self.task.judge.working
         self.images[rows] = images
         again = rows[(fools & ~odd) | (torch.rand(len(rows), generator=self.generator) < RESTARTED)]
         self.images[again] = self._noise(len(again), meter)

@@ -7,9 +7,9 @@ python -m reports recipe runs > defenses/RECIPE.md
 from __future__ import annotations
 
 from attacks.l1_sparse import l1_sparse
-from defenses.fakeclass import Recipe, made
+from defenses.fakeclass import Recipe, fakeclass, made
 
-whole = made(Recipe())
+whole = fakeclass
 no_gate = made(Recipe(gate=False))
 no_pool = made(Recipe(pool=False))
 no_warps = made(Recipe(varied=False))

@@ -112,8 +112,15 @@ def labelled(label: Callable[[Tensor], Tensor]) -> Teach:
 
 
 def no_class(network: nn.Module, task: Task, batches: list[Batch], draw: torch.Generator) -> dict[str, Any]:
-    """No image with any label: the uniform distribution over all outputs is their target."""
-    return {"unlabelled": _no_class(_newest_and_past(batches), len(task.train), draw)}
+    """No image with any label: the uniform distribution over all outputs is their target.
+
+    A batch holds as many of them, with as much weight, as `labelled` would have fakes.
+    """
+    found = _newest_and_past(batches)
+    if not sum(map(len, found)):
+        return {}
+    replay = mixed(found, default_batch(len(task.train)) * FAKE_SHARE, draw)
+    return {"unlabelled": Unlabelled(lambda *_: torch.cat([part.images for part in replay()]), to_uniform, FAKE_SHARE)}
 
 
 def _attacked(task: Task, network: nn.Module, index: int, name: str, attacks: Mapping[str, Attack]) -> Batch:
@@ -147,11 +154,3 @@ def _found(batches: list[Batch]) -> Split:
     """What batches teach, with its targets."""
     images = torch.cat([batch.images[batch.taught] for batch in batches])
     return Split(images, torch.cat([batch.targets[batch.taught] for batch in batches]))
-
-
-def _no_class(found: list[Split], real_images: int, draw: torch.Generator) -> Unlabelled | None:
-    """As many of them a batch, with as much weight, as fakes have that are taught with a label."""
-    if not sum(map(len, found)):
-        return None
-    replay = mixed(found, default_batch(real_images) * FAKE_SHARE, draw)
-    return Unlabelled(lambda *_: torch.cat([part.images for part in replay()]), to_uniform, FAKE_SHARE)

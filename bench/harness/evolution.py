@@ -5,7 +5,6 @@ For the eye alone: no figure of the eleven criteria comes of it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.harness.gallery import REFERENCE_PROCESS
-from bench.harness.generate import balanced_targets, generate
+from bench.harness.gallery import REFERENCE_PROCESS, generate_and_store
+from bench.harness.generate import balanced_targets
 from bench.seeds import derive
 from bench.types import Budget, NonFiniteError
 from bench.verify import Verified
@@ -68,22 +67,18 @@ class Evolution:
     def _make(self, index: int, name: str) -> None:
         session = self.session
         session.say(f"the same targets on round {index}")
-        started = time.monotonic()
         network = session.history[index].network
-        made = generate(
+        generate_and_store(
+            session,
+            name,
             session.gallery.attack(REFERENCE_PROCESS),
             network,
-            session.spec,
             self.targets,
+            torch.arange(len(self.targets)),
             threat=session.threat_of(network),
             budget=Budget(min(MOST_PASSES, session.settings.plan.attack.share().passes)),
-            judge=session.lab.measuring_judge,
             seed=derive(session.settings.seed, "evolution"),  # without the round: that is the point
         )
-        counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
-        which = torch.arange(len(self.targets))
-        session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
-        session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
 
 def step_name(index: int) -> str:

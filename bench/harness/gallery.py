@@ -8,10 +8,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.harness.generate import balanced_targets, generate
 from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, STARTS, import_path
@@ -160,27 +160,24 @@ class Gallery:
         session = self.session
         network = session.network_at(place)  # first: training it is no part of this step
         session.say(f"{attack} on {place.replace('-', ' ')}: {len(which)} targets")
-        started = time.monotonic()
         budget = session.settings.plan.attack
         starts = None
         if attack in ATTACKS.started:
             starts = import_path(STARTS[ATTACKS.started[attack]], "start")(
                 session, place, targets[which], budget.restarts
             )
-        made = generate(
+        generate_and_store(
+            session,
+            name,
             self.attack(attack),
             network,
-            session.spec,
-            targets[which],
+            targets,
+            which,
             threat=ThreatModel(session.threat_of(network).p, k),
             budget=budget,
-            judge=session.lab.measuring_judge,
             seed=derive(session.settings.seed, "generate", place, attack, k),
             starts=starts,
         )
-        counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
-        session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
-        session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
     def attack(self, name: str) -> Attack:
         """An attack of the selection or of training; the reference attack's own code where it is neither."""
@@ -189,6 +186,29 @@ class Gallery:
         if name in self.session.attacks:
             return self.session.attacks[name]
         return self.session.defense.attacks.get(name) or import_path(REFERENCE_ATTACK, "--attack")
+
+
+def generate_and_store(
+    session: Session,
+    name: str,
+    attack: Attack,
+    network: nn.Module,
+    targets: Tensor,
+    which: Tensor,
+    **how: Any,
+) -> None:
+    """Attack a network for some of its targets; the images, what they cost and which they are for go to one file.
+
+    Args:
+        which: [n] of the targets [N].
+        how: `threat`, `budget`, `seed` and `starts` of `generate`.
+    """
+    started = time.monotonic()
+    judge = session.lab.measuring_judge
+    made = generate(attack, network, session.spec, targets[which], judge=judge, **how)
+    counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
+    session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
+    session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
 
 
 def stored_name(folder: str, attack: str, n: int, k: int) -> str:
