@@ -12,9 +12,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from bench.materials.training import Unlabelled, default_epochs, train_classifier
-from bench.seeds import derive, generator
+from bench.materials.split import Split
+from bench.materials.training import Unlabelled
+from bench.seeds import generator
 from bench.task import Recorder, Round, Task, defense
+from defenses.alone import one_round
 from defenses.linf import random_start, worst
 
 RADIUS, STEPS = 0.3, 40  # STEPS of the radius over STEPS each
@@ -26,22 +28,12 @@ SIDE = 28
 @defense()
 def acet(task: Task, recorder: Recorder) -> Iterator[Round]:
     """Train once on real data and the surest images near noise; one round, no images, no training history."""
-    if task.past:
-        return
-    network = task.new_network(task.spec.real_classes, derive(task.seed, "acet"))
     draw = generator(task.seed, "acet", "noise")
-    train_classifier(
-        network,
-        task.train,
-        generator=generator(task.seed, "acet", "batches"),
-        epochs=default_epochs(len(task.train)),
-        unlabelled=Unlabelled(
-            lambda network, real: surest(network, noise(real.images, draw), draw), max_log_confidence, WEIGHT
-        ),
-        on_batch=recorder.batch,
-        on_epoch=recorder.epoch,
-    )
-    yield Round(0, network)
+
+    def around(network: nn.Module, real: Split) -> Tensor:
+        return surest(network, noise(real.images, draw), draw)
+
+    yield from one_round(task, recorder, "acet", unlabelled=Unlabelled(around, max_log_confidence, WEIGHT))
 
 
 def max_log_confidence(logits: Tensor) -> Tensor:

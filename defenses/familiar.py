@@ -14,12 +14,11 @@ from torch.nn import functional as F
 from bench.harness.registry import NETWORKS
 from bench.materials import views
 from bench.materials.detectors import SMALL, whitening
-from bench.materials.gate import Gated
 from bench.materials.judge import FOLDS, Scale
 from bench.materials.split import Split
 from bench.materials.training import warped
 from bench.types import ImageSpec, NetworkFactory
-from defenses.gate import SATURATION, most_to_prove
+from defenses.gate import SATURATION, behind, most_to_prove
 
 OPEN, STEEP = 6.0, 20.0  # the gate's logit on what is familiar, and what a unit of oddness past the limit costs
 KEPT = 0.99  # of real images it has not seen, the share that each limit leaves alone
@@ -200,13 +199,7 @@ def _principal(rows: Tensor, count: int) -> Tensor:
     return torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -count:].float()
 
 
-def familiar(factory: NetworkFactory) -> NetworkFactory:
-    """An architecture behind a gate that has seen nothing yet; the last of its outputs is the gate's fake class."""
-
-    def build(spec: ImageSpec, outputs: int) -> Gated:
-        return Gated(factory(spec, outputs - 1), Familiar(spec))
-
-    return build
+familiar = behind(Familiar)
 
 
 def familiar_network(name: str) -> NetworkFactory:

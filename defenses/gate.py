@@ -7,6 +7,7 @@ image with at most k lit pixels lies in S_k itself and can't be told from it, an
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +51,19 @@ def gate_network(spec: ImageSpec) -> nn.Sequential:
     return network.requires_grad_(False)
 
 
-def gated(factory: NetworkFactory) -> NetworkFactory:
-    """An architecture behind an untrained gate; the last of its outputs is the gate's fake class."""
+def behind(gate: Callable[[ImageSpec], nn.Module]) -> Callable[[NetworkFactory], NetworkFactory]:
+    """A shape: an architecture behind a new gate; the last of its outputs is the gate's fake class."""
 
-    def build(spec: ImageSpec, outputs: int) -> Gated:
-        return Gated(factory(spec, outputs - 1), gate_network(spec))
+    def shape(factory: NetworkFactory) -> NetworkFactory:
+        def build(spec: ImageSpec, outputs: int) -> Gated:
+            return Gated(factory(spec, outputs - 1), gate(spec))
 
-    return build
+        return build
+
+    return shape
+
+
+gated = behind(gate_network)
 
 
 def gated_network(name: str) -> NetworkFactory:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.materials.training import Unlabelled, default_epochs, to_uniform, train_classifier
-from bench.seeds import derive, generator
+from bench.materials.training import Unlabelled, to_uniform
+from bench.seeds import generator
 from bench.task import Recorder, Round, Task, defense
 from bench.types import ImageSpec
+from defenses.alone import one_round
 
 WEIGHT = 0.5  # the paper's lambda for image classifiers
 
@@ -22,20 +23,9 @@ WEIGHT = 0.5  # the paper's lambda for image classifiers
 @defense()
 def outlier_exposure(task: Task, recorder: Recorder) -> Iterator[Round]:
     """Train once on real data and as many new outliers beside it; one round, no images, no training history."""
-    if task.past:
-        return
-    network = task.new_network(task.spec.real_classes, derive(task.seed, "outlier_exposure"))
     draw = generator(task.seed, "outlier_exposure", "outliers")
-    train_classifier(
-        network,
-        task.train,
-        generator=generator(task.seed, "outlier_exposure", "batches"),
-        epochs=default_epochs(len(task.train)),
-        unlabelled=Unlabelled(lambda _, real: outliers(len(real), task.spec, draw), to_uniform, WEIGHT),
-        on_batch=recorder.batch,
-        on_epoch=recorder.epoch,
-    )
-    yield Round(0, network)
+    beside = Unlabelled(lambda _, real: outliers(len(real), task.spec, draw), to_uniform, WEIGHT)
+    yield from one_round(task, recorder, "outlier_exposure", unlabelled=beside)
 
 
 def outliers(count: int, spec: ImageSpec, generator: torch.Generator) -> Tensor:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bench.materials.split import Split
-from bench.materials.training import default_epochs, train_classifier
-from bench.seeds import derive, generator
+from bench.seeds import generator
 from bench.task import Recorder, Round, Task, defense
 from bench.types import ImageSpec
+from defenses.alone import one_round
 from defenses.linf import random_start, worst
 
 
@@ -35,21 +35,8 @@ COLOUR = Ball(8 / 255, 2 / 255, 7)  # the paper's for CIFAR-10
 @defense()
 def pgd_at(task: Task, recorder: Recorder) -> Iterator[Round]:
     """Train once, on the worst image in the ball of each real one; one round, no images, no training history."""
-    if task.past:
-        return
-    network = task.new_network(task.spec.real_classes, derive(task.seed, "pgd_at"))
-    draw = generator(task.seed, "pgd_at", "starts")
-    ball = ball_of(task.spec)
-    train_classifier(
-        network,
-        task.train,
-        generator=generator(task.seed, "pgd_at", "batches"),
-        epochs=default_epochs(len(task.train)),
-        alter=lambda network, real: attacked(network, real, ball, draw),
-        on_batch=recorder.batch,
-        on_epoch=recorder.epoch,
-    )
-    yield Round(0, network)
+    draw, ball = generator(task.seed, "pgd_at", "starts"), ball_of(task.spec)
+    yield from one_round(task, recorder, "pgd_at", alter=lambda network, real: attacked(network, real, ball, draw))
 
 
 def attacked(network: nn.Module, real: Split, ball: Ball, generator: torch.Generator) -> Tensor:

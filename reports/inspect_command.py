@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from reports.verify_command import add_data_root
 from reports.words import one_line
 
 INSPECTION = """\
@@ -38,13 +38,7 @@ def add_commands(command: Callable[[str, str, Callable[[argparse.Namespace], int
     page.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page; its key is FILE.key.json")
     page.add_argument("--images", type=int, default=60, metavar="N", help="half of them real (default: 60)")
     page.add_argument("--seed", type=int, default=0, metavar="S", help="which images are drawn (default: 0)")
-    page.add_argument(
-        "--data-root",
-        type=Path,
-        default=Path(os.environ.get("DISTAL_DATA_ROOT", "data")),
-        metavar="DIR",
-        help="where data sets lie (default: $DISTAL_DATA_ROOT, else data)",
-    )
+    add_data_root(page)
     merge = command("inspect", INSPECT, run_inspect)
     merge.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what an inspection page saved")
     merge.add_argument("--certificate", type=Path, required=True, metavar="PATH", help="it, or the folder it lies in")

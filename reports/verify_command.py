@@ -36,13 +36,7 @@ def add_command(command: Callable[[str, str, Callable[[argparse.Namespace], int]
     """`command` adds it by name, description and function."""
     verify = command("verify", VERIFY, run_verify)
     verify.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run's directory")
-    verify.add_argument(
-        "--data-root",
-        type=Path,
-        default=Path(os.environ.get("DISTAL_DATA_ROOT", "data")),
-        metavar="DIR",
-        help="where data sets lie (default: $DISTAL_DATA_ROOT, else data)",
-    )
+    add_data_root(verify)
     verify.add_argument("--download", action="store_true", help="fetch a data set that is missing")
     verify.add_argument("--dataset", metavar="folder:PATH", help="where a result's own folder of images lies here")
     verify.add_argument(
@@ -51,6 +45,17 @@ def add_command(command: Callable[[str, str, Callable[[argparse.Namespace], int]
         help="import a network or defense that a result names as module:attr; only with code that you have read",
     )
     add_ledger(verify)
+
+
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """`--data-root`, for the commands that score images."""
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=Path(os.environ.get("DISTAL_DATA_ROOT", "data")),
+        metavar="DIR",
+        help="where data sets lie (default: $DISTAL_DATA_ROOT, else data)",
+    )
 
 
 def add_ledger(parser: argparse.ArgumentParser) -> None:

@@ -19,12 +19,12 @@ from bench.seeds import derive
 from bench.task import Round, Task
 from bench.types import Budget, ImageSpec, ThreatModel, lit_pixels
 from bench.verify import logits_of
-from defenses import acet, fakeclass_bare, fresh, outlier_exposure, pgd_at, rounds, undefended
+from defenses import acet, alone, fakeclass_bare, fresh, outlier_exposure, pgd_at, rounds
 
 EPOCHS = 12
 ONCE = ("outlier_exposure", "acet", "pgd_at")
 IN_ROUNDS = ("fakeclass_single", "max_entropy", "fresh")
-LOOPS = (rounds, outlier_exposure, acet, pgd_at, undefended)  # the modules that train
+LOOPS = (rounds, alone)  # the modules that train
 
 
 class Watcher:
@@ -194,11 +194,11 @@ def test_outliers_are_noise_on_the_grid_half_of_it_sparse_and_dim():
 
 @pytest.fixture
 def told(monkeypatch):
-    """What the loop of a module is told, without its training."""
+    """What training is told, without any."""
 
-    def of(module, name):
+    def of(name):
         heard = {}
-        monkeypatch.setattr(module, "train_classifier", lambda network, train, **kwargs: heard.update(kwargs))
+        monkeypatch.setattr(alone, "train_classifier", lambda network, train, **kwargs: heard.update(kwargs))
         list(DEFENSES.load(name)(task(), Watcher()))
         return heard
 
@@ -206,7 +206,7 @@ def told(monkeypatch):
 
 
 def test_outlier_exposure_is_the_papers(told):
-    beside = told(outlier_exposure, "outlier_exposure")["unlabelled"]
+    beside = told("outlier_exposure")["unlabelled"]
     assert beside.weight == 0.5
     assert beside.loss is to_uniform
     first, second = (beside.draw(final("undefended"), digits().a_train[:30]) for _ in range(2))
@@ -231,7 +231,7 @@ def ascended(network, noise):
 
 
 def test_acet_is_taught_the_surest_images_near_its_noise(told, monkeypatch):
-    beside, network, real = told(acet, "acet")["unlabelled"], final("undefended"), digits().a_train[:200]
+    beside, network, real = told("acet")["unlabelled"], final("undefended"), digits().a_train[:200]
     near = []
     monkeypatch.setattr(acet, "noise", lambda images, generator: near.append(NOISE(images, generator)) or near[-1])
     images = beside.draw(network, real)
@@ -297,7 +297,7 @@ def test_adversarial_training_holds_where_an_undefended_network_falls():
 
 
 def test_adversarial_training_sees_the_worst_of_each_ball_and_nothing_else(told):
-    heard, network, real = told(pgd_at, "pgd_at"), final("undefended"), digits().a_train[:100]
+    heard, network, real = told("pgd_at"), final("undefended"), digits().a_train[:100]
     first, second = (heard["alter"](network, real) for _ in range(2))
     assert (first - real.images).abs().amax() <= pgd_at.ball_of(digits().spec).radius + 1e-6
     assert accuracy(network, first, real.labels) < accuracy(network, real.images, real.labels) - 0.1
