@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
 
 import pytest
 
@@ -48,6 +53,29 @@ def show(browser, page, size="desktop", scheme="light", **media):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
     browser.get(page.as_uri())
+
+
+class Hosted(NamedTuple):
+    """A page that a web host serves; `show` asks it for its address as it asks a path."""
+
+    address: str
+
+    def as_uri(self) -> str:
+        return self.address
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_) -> None:
+        """Says nothing about requests."""
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[Callable[[str], Hosted]]:
+    """A web host for a folder, while the block runs: the file's name gives the page."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield lambda name: Hosted(f"http://127.0.0.1:{server.server_port}/{name}")
+        server.shutdown()
 
 
 def press(browser, *keys: str) -> None:

@@ -21,7 +21,7 @@ from reports.inspect_files import Key, page_id, read_key
 from reports.inspect_page import _known, _named, _rendered
 from tests.harness import runs
 from tests.reports import sample, test_axe
-from tests.reports.chrome import SIZES, press, show
+from tests.reports.chrome import SIZES, press, serve, show
 from tests.reports.page import STATIC, Page, certificate_pages, read
 from tests.reports.test_hostile import PAYLOAD
 from tests.reports.test_inspect_merge import ANN, BOB, Inspected
@@ -55,13 +55,19 @@ def copied(made, tmp_path):
     return shutil.copytree(made, tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def served(made):
+    """The page from a web host: what is stored at once after loading a page from disk, Chromium may not find again."""
+    with serve(made) as host:
+        yield host("look.html")
+
+
 @pytest.fixture
-def fresh(browser, made):
+def fresh(browser, served):
     """The page as nobody has seen it before."""
-    page = made / "look.html"
-    show(browser, page)
+    show(browser, served)
     browser.execute_script("localStorage.clear()")
-    show(browser, page)
+    show(browser, served)
     return browser
 
 
@@ -170,9 +176,9 @@ def test_a_whole_inspection_by_keyboard_reaches_the_certificate(fresh, made, tmp
     assert fits(browser, "phone")
 
 
-def test_it_goes_on_where_it_was_left(fresh, made):
+def test_it_goes_on_where_it_was_left(fresh, served):
     press(fresh, Keys.ENTER, "n", "n", "y", "7")
-    show(fresh, made / "look.html")
+    show(fresh, served)
     assert text(fresh, "begin") == "Go on"
     assert text(fresh, "resumed") == f"3 of {IMAGES} marked on an earlier visit."
     press(fresh, Keys.ENTER)
@@ -182,10 +188,10 @@ def test_it_goes_on_where_it_was_left(fresh, made):
 
 
 @pytest.mark.parametrize("kept", ["", "{", "[]", "null", '{"marks": 3}', '{"marks": {"x": 1}, "rater": {}}'])
-def test_what_storage_holds_is_not_trusted(fresh, made, kept):
+def test_what_storage_holds_is_not_trusted(fresh, served, kept):
     press(fresh, Keys.ENTER, "n")
     fresh.execute_script("for (const key of Object.keys(localStorage)) localStorage.setItem(key, arguments[0])", kept)
-    show(fresh, made / "look.html")
+    show(fresh, served)
     press(fresh, Keys.ENTER)
     assert text(fresh, "count") == f"0 of {IMAGES} marked"
     assert fresh.get_log("browser") == []
@@ -222,8 +228,8 @@ def test_single_keys_can_be_turned_off(fresh):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("state", STATES)
-def test_every_state_is_accessible_fits_and_asks_for_nothing(fresh, made, axe, state, size, scheme):
-    show(fresh, made / "look.html", size, scheme)
+def test_every_state_is_accessible_fits_and_asks_for_nothing(fresh, served, axe, state, size, scheme):
+    show(fresh, served, size, scheme)
     press(fresh, *STATES[state])
     assert test_axe.violations(fresh, axe) == []
     assert fits(fresh, size)
