@@ -2,8 +2,9 @@
 
 Round 0 knows real data alone. Each later round attacks the network, every attack in its turn and at rising strength,
 and learns what fools it and the training judge rejects (a digit is no fake) as fake classes, beside real images, a
-replay of all past finds and a pool of images that keep being attacked. With the first generated images a gate shuts
-on what is far from all real images, so that the classes have only what is near them to learn.
+replay of all past finds and a pool of images that keep being attacked. With the first generated images two gates shut,
+one on what is far from all real images, so that the classes have only what is near them to learn, and one, provably, on
+what has fewer lit pixels than real images have.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.seeds import generator
 from bench.task import Batch, Defense, Recorder, Round, Task
 from bench.types import Attack
 from defenses.familiar import Familiar, familiar
+from defenses.gate import close_count, fit_count
 from defenses.pool import VISITED, Pool
 from defenses.rounds import rounds
 
@@ -32,6 +34,7 @@ ATTACKS = {
     "differential_evolution": differential_evolution,
     "l1_sparse": l1_sparse,
 }
+GATES = 2  # outputs that are the gates', not the classifier's
 FAKE_WEIGHT = 0.3  # of generated images, beside real ones
 LASTING = 0.05  # of a round: most of what it finds, the gate knows already
 SILENCE = 0.05  # of a round's images: what is left then stays at about as many, however long it goes on
@@ -43,7 +46,7 @@ class Recipe:
     """What `fakeclass` is made of, so that a part can be left out and missed.
 
     Args:
-        gate: distances to real images, shut from the first generated images on.
+        gate: distances to real images and a count of lit pixels, shut from the first generated images on.
         pool: images that keep being attacked; else past finds alone are replayed.
         varied: real images are warped before they are seen.
         attacks: name -> those that take turns, and that carry the pool on.
@@ -56,7 +59,7 @@ class Recipe:
 
 
 def made(recipe: Recipe) -> Defense:
-    """The defense of a recipe: K fake classes, one per real class, and the gate's where there is one."""
+    """The defense of a recipe: K fake classes, one per real class, and one of each gate where there are any."""
 
     def train(task: Task, recorder: Recorder) -> Iterator[Round]:
         yield from rounds(
@@ -64,7 +67,7 @@ def made(recipe: Recipe) -> Defense:
             recorder,
             name="fakeclass",
             attacks=recipe.attacks,
-            outputs=2 * task.spec.real_classes + recipe.gate,
+            outputs=2 * task.spec.real_classes + (GATES if recipe.gate else 0),
             teach=teach,
             prepare=acquaint if recipe.gate else lambda network, task: None,
             vary=warped if recipe.varied else None,
@@ -74,7 +77,9 @@ def made(recipe: Recipe) -> Defense:
 
     def teach(network: nn.Module, task: Task, batches: list[Batch], draw: torch.Generator) -> dict[str, Any]:
         if recipe.gate:
-            gate_of(network).close()
+            count, distances = gates_of(network)
+            close_count(count)
+            distances.close()
         pool = Pool(task, recipe.attacks, batches, draw, VISITED if recipe.pool else 0)
         return {"unlabelled": Unlabelled(pool.draw, pool.loss, FAKE_WEIGHT), "learning_rate": LEARNING_RATE}
 
@@ -82,14 +87,19 @@ def made(recipe: Recipe) -> Defense:
 
 
 def acquaint(network: nn.Module, task: Task) -> None:
-    """Show the gate what real images are."""
-    gate_of(network).fit(task.train, task.threat.k, generator=generator(task.seed, "familiar"))
+    """Show the gates what real images are."""
+    count, distances = gates_of(network)
+    fit_count(count, task.train.images, task.threat.k)
+    distances.fit(task.train, generator=generator(task.seed, "familiar"))
 
 
-def gate_of(network: nn.Module) -> Familiar:
+def gates_of(network: nn.Module) -> tuple[nn.Sequential, Familiar]:
+    """The count and the distances of a network of this shape."""
     assert isinstance(network, Gated)
-    assert isinstance(network.gate, Familiar)
-    return network.gate
+    assert isinstance(network.gate, nn.Sequential)
+    assert isinstance(network.classifier, Gated)
+    assert isinstance(network.classifier.gate, Familiar)
+    return network.gate, network.classifier.gate
 
 
 fakeclass = made(Recipe())

@@ -18,7 +18,7 @@ from bench.materials.judge import FOLDS, Scale
 from bench.materials.split import Split
 from bench.materials.training import warped
 from bench.types import ImageSpec, NetworkFactory
-from defenses.gate import SATURATION, behind, most_to_prove
+from defenses.gate import behind, counted
 
 OPEN, STEEP = 6.0, 20.0  # the gate's logit on what is familiar, and what a unit of oddness past the limit costs
 KEPT = 0.99  # of real images it has not seen, the share that each limit leaves alone
@@ -37,15 +37,13 @@ class Familiar(nn.Module):
 
     It goes by how rare five distances are among real images: to the nearest real image, Euclidean and by cosine; to
     the nearest class in its own principal axes, on root pixels; to the nearest texture; and of the total brightness.
-    Both their largest and their sum have a limit: an image that is a little odd in every way is odd, too. And an image
-    needs as many lit pixels as real ones have, as in `defenses/gate.py`: each that is missing costs STEEP.
+    Both their largest and their sum have a limit: an image that is a little odd in every way is odd, too.
     """
 
     def __init__(self, spec: ImageSpec):
         super().__init__()
         size, classes = spec.shape[0] * spec.pixels, spec.real_classes
         axes = min(AXES, size)
-        self.saturation = min(SATURATION, spec.levels)
         references, textures = (min(most, 16 * size) for most in (MOST_REFERENCES, MOST_TEXTURES))
         for name, shape in {
             "frame": (size, axes),
@@ -62,7 +60,6 @@ class Familiar(nn.Module):
             "glow": (2,),
             "scales": (DISTANCES, 3),
             "limits": (2,),
-            "fewest": (),
             "steepness": (),
         }.items():
             self.register_buffer(name, torch.zeros(shape))
@@ -73,22 +70,18 @@ class Familiar(nn.Module):
         if not self.steepness:
             return torch.full((len(images), 1), OPEN, device=images.device)
         excess = self._oddness(self._rarity(self._distances(images))) - self.limits
-        missing = self.fewest - self._count(images)
-        return OPEN - self.steepness * torch.cat([excess, missing[:, None]], dim=1).clamp_min(0).sum(
-            dim=1, keepdim=True
-        )
+        return OPEN - self.steepness * excess.clamp_min(0).sum(dim=1, keepdim=True)
 
     def close(self) -> None:
         """From now on shut on what is odder than the limits."""
         self.steepness.fill_(STEEP)
 
     @torch.no_grad()
-    def fit(self, real: Split, sparse: int, *, generator: torch.Generator) -> None:
+    def fit(self, real: Split, *, generator: torch.Generator) -> None:
         """Learn what real images look like; the scales and the limits come from images held out in turn.
 
         Args:
             real: real training images and their labels, on the CPU.
-            sparse: lit pixels of a sparse image, at most; it shuts on all of them where real data allow.
             generator: draws the folds and which images are kept as references, on the CPU.
         """
         fold = torch.randperm(len(real), generator=generator) % FOLDS
@@ -100,12 +93,7 @@ class Familiar(nn.Module):
         self.scales.copy_(torch.tensor([(scale.start, scale.spread, scale.shape) for scale in scales]))
         odd = self._oddness(self._rarity(distances.float().to(self.scales.device)))
         self.limits.copy_(odd.quantile(KEPT, dim=0))
-        self.fewest.fill_(most_to_prove(real.images, sparse) + 1)
         self._learn(real, generator)
-
-    def _count(self, images: Tensor) -> Tensor:
-        """Lit pixels [N], a faint one in part: a pixel counts once over its channels."""
-        return (self.saturation * images.amax(dim=1)).clamp_max(1).flatten(1).sum(dim=1)
 
     def _of_all(self, images: Tensor) -> Tensor:
         chunks = images.split(CHUNK)
@@ -199,7 +187,12 @@ def _principal(rows: Tensor, count: int) -> Tensor:
     return torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -count:].float()
 
 
-familiar = behind(Familiar)
+def familiar(factory: NetworkFactory) -> NetworkFactory:
+    """A shape: an architecture behind distances, and all of that behind a count, which is all that a proof can read.
+
+    The last two outputs are the gates' fake classes, the count's the very last.
+    """
+    return counted(behind(Familiar)(factory))
 
 
 def familiar_network(name: str) -> NetworkFactory:

@@ -1,7 +1,8 @@
-"""The in-distribution gate of `sparse_gate`: shut on every image with at most k lit pixels, provably.
+"""Gates that shut on every image with at most k lit pixels, provably: that of `sparse_gate`, and `fakeclass`'s count.
 
-It counts lit pixels, and looks at what they draw. The count alone is the best a proof over S_k can ask for: a real
-image with at most k lit pixels lies in S_k itself and can't be told from it, any other has more.
+The first counts lit pixels, and looks at what they draw; the other only counts. The count alone is the best a proof
+over S_k can ask for: a real image with at most k lit pixels lies in S_k itself and can't be told from it, any other has
+more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bench.types import ImageSpec, NetworkFactory, lit_pixels
 
 OPEN, SHUT = 6.0, -4.0  # the gate's logit at most, and at most on S_k
 STEEP = 10.0  # logits a missing pixel costs
+COUNT_OPEN, COUNT_STEEP = 12.0, 20.0  # the same of `count_gate`, so open that a network may have another gate besides
 SATURATION = 32  # brightness at which a pixel counts whole: 1 / this, or one level where levels are coarser
 HIDDEN = 64
 GIVEN_UP = 0.02  # of real images, at most, for a gate that shuts on all that is sparse
@@ -37,11 +39,9 @@ def gate_network(spec: ImageSpec) -> nn.Sequential:
     no weight of the oddness can open what the count shuts.
     """
     channels, pixels = spec.shape[0], spec.pixels
-    dark = nn.Conv2d(channels, channels, 1)
+    dark = _dark(spec, torch.eye(channels))
     look, gather, answer = nn.Linear(channels * pixels, 1 + HIDDEN), nn.Linear(1 + HIDDEN, 2), nn.Linear(2, 1)
     with torch.no_grad():
-        dark.weight.copy_(-min(SATURATION, spec.levels) * torch.eye(channels)[:, :, None, None])
-        dark.bias.fill_(1)
         look.weight[0] = 1 / channels
         look.bias[0] = -pixels
         answer.weight.copy_(torch.tensor([[-STEEP, -1.0]]))
@@ -49,6 +49,50 @@ def gate_network(spec: ImageSpec) -> nn.Sequential:
     network = nn.Sequential(dark, nn.ReLU(), nn.Flatten(), look, nn.ReLU(), gather, nn.ReLU(), answer)
     _apart(gather)
     return network.requires_grad_(False)
+
+
+def count_gate(spec: ImageSpec) -> nn.Sequential:
+    """A gate that counts and nothing else, not trained: images [N, C, H, W] in [0, 1] -> logits [N, 1].
+
+    COUNT_OPEN on everything until `close_count`; from then on COUNT_STEEP less for each lit pixel that is missing of as
+    many as `fit_count` has it ask for. A pixel is as dark as all its channels together leave it, where the maximum is
+    no layer that a proof can read: it counts 1 at most, so S_k gains nothing, and no less than its brightest channel
+    alone would have it count. It sums rows first, because float32's error, as it is proved, grows with every term.
+    """
+    _, height, width = spec.shape
+    row, look, answer = nn.Conv2d(1, 1, (1, width), bias=False), nn.Linear(height, 1), nn.Linear(1, 1)
+    for weight, value in (
+        (row.weight, 1.0),
+        (look.weight, 1.0),
+        (look.bias, -spec.pixels),
+        (answer.weight, 0.0),
+        (answer.bias, COUNT_OPEN),
+    ):
+        nn.init.constant_(weight, value)
+    dark = _dark(spec, torch.ones(1, spec.shape[0]))
+    return nn.Sequential(dark, nn.ReLU(), row, nn.Flatten(), look, nn.ReLU(), answer).requires_grad_(False)
+
+
+def fit_count(gate: nn.Sequential, real: Tensor, sparse: int) -> None:
+    """Have a `count_gate` ask for more lit pixels than `most_to_prove`, given real images [N, C, H, W] and k."""
+    gate[-3].bias.fill_(most_to_prove(real, sparse) + 1 - real[0, 0].numel())
+
+
+def close_count(gate: nn.Sequential) -> None:
+    """From now on a `count_gate` shuts on what has too few lit pixels."""
+    gate[-1].weight.fill_(-COUNT_STEEP)
+
+
+def _dark(spec: ImageSpec, mix: Tensor) -> nn.Conv2d:
+    """How dark each pixel is, 1 at 0 and falling below 0 where the mix [out, C] of its channels is bright.
+
+    Dark, not lit: where a pixel is unlit, a clip would have no slope for an attack to follow.
+    """
+    dark = nn.Conv2d(mix.shape[1], mix.shape[0], 1)
+    with torch.no_grad():
+        dark.weight.copy_(-min(SATURATION, spec.levels) * mix[:, :, None, None])
+        dark.bias.fill_(1)
+    return dark
 
 
 def behind(gate: Callable[[ImageSpec], nn.Module]) -> Callable[[NetworkFactory], NetworkFactory]:
@@ -64,6 +108,7 @@ def behind(gate: Callable[[ImageSpec], nn.Module]) -> Callable[[NetworkFactory],
 
 
 gated = behind(gate_network)
+counted = behind(count_gate)
 
 
 def gated_network(name: str) -> NetworkFactory:

@@ -13,12 +13,14 @@ from bench.materials.data import load
 from bench.materials.judge import training_judge
 from bench.materials.networks import build, mlp
 from bench.meter import Meter
+from bench.proof.bounds import proved_to
 from bench.task import Task
 from bench.types import Budget, ThreatModel
 from bench.verify import logits_of, reached
 from defenses import recipe, rounds
-from defenses.fakeclass import ATTACKS, fakeclass, gate_of
+from defenses.fakeclass import ATTACKS, fakeclass, gates_of
 from defenses.familiar import STEEP
+from defenses.gate import COUNT_OPEN, SHUT, most_to_prove
 
 EPOCHS = 20
 THREAT = ThreatModel(0.9, 24)
@@ -90,10 +92,26 @@ def test_it_is_the_whole_recipe_and_names_its_attacks():
     assert recipe.gradient_alone.attacks.keys() == {"l1_sparse"}
 
 
-def test_the_gate_is_open_in_round_0_and_shut_after_it():
-    first, second, _ = trained("whole")
-    assert float(gate_of(first.network).steepness) == 0
-    assert float(gate_of(second.network).steepness) == STEEP
+def test_the_gates_are_open_in_round_0_and_shut_after_it():
+    first, second, _ = (gates_of(done.network) for done in trained("whole"))
+    blank = torch.zeros(1, *digits().spec.shape)
+    assert (float(first[0](blank)), float(first[1].steepness)) == (COUNT_OPEN, 0)
+    assert float(second[0](blank)) <= SHUT
+    assert float(second[1].steepness) == STEEP
+
+
+def test_every_round_but_the_first_is_proved_for_all_that_is_sparse():
+    assert most_to_prove(digits().a_train.images, THREAT.k) == THREAT.k
+    first, *later = (proved_to(done.network, digits().spec, (0.9,) * 10) for done in trained("whole"))
+    assert first is None
+    assert later == [THREAT.k] * 2
+
+
+def test_the_distances_still_shut_out_what_has_pixels_enough():
+    network = trained("whole")[-1].network
+    bright = torch.ones(1, *digits().spec.shape)
+    assert float(gates_of(network)[0](bright)) == COUNT_OPEN
+    assert logits_of(network, bright).softmax(dim=1)[0, -2] > 0.9  # the distances' own class; the count's is the last
 
 
 def test_round_0_is_fooled_throughout_and_the_last_round_next_to_never():
@@ -112,7 +130,7 @@ def test_real_images_stay_what_they_were():
 def test_without_the_gate_there_is_no_output_for_it_and_more_fools():
     done = trained("no_gate")
     assert done[0].network(digits().test.images[:1]).shape == (1, 20)
-    assert trained("whole")[0].network(digits().test.images[:1]).shape == (1, 21)
+    assert trained("whole")[0].network(digits().test.images[:1]).shape == (1, 22)
     assert fooled(done[-1].network) > fooled(trained("whole")[-1].network)
 
 
@@ -121,7 +139,7 @@ def test_warped_images_make_the_network_better():
 
 
 def test_without_the_pool_other_weights_come_out():
-    first, second = (trained(name)[-1].network.classifier.state_dict() for name in ("whole", "no_pool"))
+    first, second = (trained(name)[-1].network.classifier.classifier.state_dict() for name in ("whole", "no_pool"))
     assert not all(torch.equal(first[key], second[key]) for key in first)
 
 

@@ -135,3 +135,17 @@ def test_a_changed_gated_network_is_refused():
         bounds(network, facts(SHAPE), [1])
     with pytest.raises(UnsupportedLayerError, match="Gated"):
         bounds(nn.Sequential(Gated(small(3), small(1))), facts(SHAPE), [1])
+
+
+@pytest.mark.parametrize("method", ["interval", "linear"])
+def test_of_gates_before_one_another_every_one_that_is_known_bounds(method):
+    known = Gated(Gated(small(3), small(1, 1)), small(1, 2))
+    inside = Gated(small(3), small(1, 1))
+    inside_unknown = Gated(Gated(small(3), Fixed(5.0)), small(1, 2))
+    alone = Gated(Unknown(), small(1, 2))
+    ks = [0, 4, 16]
+    gate, both, inner = (bounds(x, facts(SHAPE), ks, method).probability for x in (alone, known, inside))
+    torch.testing.assert_close(both, (gate * inner).clamp(max=1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(bounds(inside_unknown, facts(SHAPE), ks, method).probability, gate, rtol=0, atol=1e-5)
+    with pytest.raises(UnsupportedLayerError, match="Fixed is not supported"):
+        bounds(inside_unknown.classifier, facts(SHAPE), ks, method)
