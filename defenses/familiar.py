@@ -21,10 +21,12 @@ from bench.types import ImageSpec, NetworkFactory
 from defenses.gate import behind, counted
 
 OPEN, STEEP = 6.0, 20.0  # the gate's logit on what is familiar, and what a unit of oddness past the limit costs
-KEPT = 0.99  # of real images it has not seen, the share that each limit leaves alone
+KEPT = 0.99  # of real images it has not seen, the share that the limit of the sum leaves alone
+EACH = (0.997, 0.999, 0.996, 0.994, 0.9995)  # the same of each distance: the tighter, the more attacks lean on it
+NEIGHBOURS = 3  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
 AXES = 128
-MOST_REFERENCES, MOST_TEXTURES = 4096, 16384
+MOST_REFERENCES = MOST_TEXTURES = 16384
 SOFT = 0.01  # brightness up to which a root's slope is held back: an unlit pixel's would outshout all others
 TINY = 1e-6
 CHUNK = 512
@@ -35,9 +37,9 @@ DISTANCES = 5
 class Familiar(nn.Module):
     """Images [N, C, H, W] in [0, 1] -> one logit [N, 1], at most OPEN; open on everything until `close`.
 
-    It goes by how rare five distances are among real images: to the nearest real image, Euclidean and by cosine; to
-    the nearest class in its own principal axes, on root pixels; to the nearest texture; and of the total brightness.
-    Both their largest and their sum have a limit: an image that is a little odd in every way is odd, too.
+    It goes by how rare five distances are among real images: to the nearest real images, Euclidean and by cosine; to
+    the nearest class in its own principal axes, on root pixels; to the nearest textures; and of the total brightness.
+    Each has a limit, and so has their sum: an image that is a little odd in every way is odd, too.
     """
 
     def __init__(self, spec: ImageSpec):
@@ -59,7 +61,7 @@ class Familiar(nn.Module):
             "textures": (textures, TEXTURES),
             "glow": (2,),
             "scales": (DISTANCES, 3),
-            "limits": (2,),
+            "limits": (DISTANCES + 1,),
             "steepness": (),
         }.items():
             self.register_buffer(name, torch.zeros(shape))
@@ -92,7 +94,8 @@ class Familiar(nn.Module):
         scales = [Scale.of(column) for column in distances.unbind(dim=1)]
         self.scales.copy_(torch.tensor([(scale.start, scale.spread, scale.shape) for scale in scales]))
         odd = self._oddness(self._rarity(distances.float().to(self.scales.device)))
-        self.limits.copy_(odd.quantile(KEPT, dim=0))
+        kept = [column.quantile(share) for column, share in zip(odd.unbind(dim=1), (*EACH, KEPT), strict=True)]
+        self.limits.copy_(torch.stack(kept))
         self._learn(real, generator)
 
     def _of_all(self, images: Tensor) -> Tensor:
@@ -106,12 +109,12 @@ class Familiar(nn.Module):
         return torch.stack([euclidean, cosine, self._class_distance(images), self._texture(images), glow], dim=1)
 
     def _nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance to the nearest reference, Euclidean and between directions: both from the same products."""
+        """Distance to the nearest references, Euclidean and between directions: both from the same products."""
         own = rows.square().sum(dim=1)
         products = rows @ self.frame @ self.references.T
-        euclidean = (own + (self.squares - 2 * products).amin(dim=1)).clamp_min(TINY).sqrt()
+        euclidean = (own - _nearest_mean(2 * products - self.squares)).clamp_min(TINY).sqrt()
         faint = views.FAINT**2
-        cosines = ((products + faint) / (self.squares + faint).sqrt()).amax(dim=1) / (own + faint).sqrt()
+        cosines = _nearest_mean((products + faint) / (self.squares + faint).sqrt()) / (own + faint).sqrt()
         return euclidean, (2 - 2 * cosines).clamp_min(TINY).sqrt()
 
     def _class_distance(self, images: Tensor) -> Tensor:
@@ -121,8 +124,8 @@ class Familiar(nn.Module):
 
     def _texture(self, images: Tensor) -> Tensor:
         look = (views.texture(images) - self.texture_mean) @ self.texture_white
-        squares = self.textures.square().sum(dim=1) - 2 * look @ self.textures.T
-        return (look.square().sum(dim=1) + squares.amin(dim=1)).clamp_min(TINY).sqrt()
+        closeness = 2 * look @ self.textures.T - self.textures.square().sum(dim=1)
+        return (look.square().sum(dim=1) - _nearest_mean(closeness)).clamp_min(TINY).sqrt()
 
     def _rarity(self, distances: Tensor) -> Tensor:
         """`Scale` of each distance; below the start of its tail negative."""
@@ -131,9 +134,9 @@ class Familiar(nn.Module):
         return torch.where(excess < 0, excess, (shape * excess.clamp_min(0)).log1p() / shape)
 
     def _oddness(self, rarity: Tensor) -> Tensor:
-        """The largest and the sum of five [N, 5] -> [N, 2]; what is not rare at all does not make up for what is."""
+        """The five, and their sum [N, 5] -> [N, 6]; what is not rare at all does not make up for what is."""
         rarity = rarity.clamp_min(0)
-        return torch.stack([rarity.amax(dim=1), rarity.sum(dim=1)], dim=1)
+        return torch.cat([rarity, rarity.sum(dim=1, keepdim=True)], dim=1)
 
     def _framed(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Rows along the principal axes [N, R], and the squared length of what those leave [N]."""
@@ -174,6 +177,11 @@ class Familiar(nn.Module):
             self.means[label] = inside[own].mean(dim=0)
             self.whitenings[label] = whitening(inside[own] - inside[own].mean(dim=0))
             self.outside[label] = (left[own].mean() / beyond).clamp_min(TINY)
+
+
+def _nearest_mean(closeness: Tensor) -> Tensor:
+    """The mean closeness of the NEIGHBOURS closest: [N, R] -> [N]."""
+    return closeness.topk(min(NEIGHBOURS, closeness.shape[1]), dim=1).values.mean(dim=1)
 
 
 def _roots(images: Tensor) -> Tensor:

@@ -49,6 +49,20 @@ def harmonic_score(real: float, adversarial: Sequence[float]) -> float:
     return 2 / (1 / real + math.fsum(1 / rate for rate in adversarial) / len(adversarial))
 
 
-def best_round(scores: Sequence[float]) -> int:
-    """The round with the best score; of equal ones the latest, which has seen most."""
-    return max(range(len(scores)), key=lambda index: (scores[index], index))
+def best_round(scores: Sequence[float], accuracies: Sequence[float], n: int) -> int:
+    """The latest round, which has seen most, of those that chance can't tell from the best.
+
+    Chance is one standard error of the best round's score (Breiman et al., Classification and Regression Trees, 1984,
+    section 3.4.3), as far as it comes from the accuracy.
+
+    Args:
+        scores: from `harmonic_score`, all on the same sets.
+        accuracies: the validation accuracy of each round.
+        n: real images that they were taken on.
+    """
+    best = max(range(len(scores)), key=lambda index: scores[index])
+    score, accuracy = scores[best], accuracies[best]
+    if score == 0:
+        return len(scores) - 1
+    error = score**2 / (2 * accuracy**2) * math.sqrt(accuracy * (1 - accuracy) / n)
+    return max(index for index, other in enumerate(scores) if other >= score - error)

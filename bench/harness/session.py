@@ -261,15 +261,20 @@ class Session:
             for name in dict.fromkeys([*self.settings.attacks, *self.processes]):
                 sets[f"b-{name}"] = fooling_half(self.gallery.images("network-b", name), classes, selecting=True)
         scores = []
-        for past in self.history:
+        for past, real in zip(self.history, self.accuracies, strict=True):
             rates = detection_rates(past.network, sets, classes, self.threat_of(past.network))
-            scores.append(harmonic_score(accuracy(past.network, self.validation), list(rates.values())))
+            scores.append(harmonic_score(real, list(rates.values())))
         return scores
+
+    @cached_property
+    def accuracies(self) -> list[float]:
+        """The validation accuracy of every round."""
+        return [accuracy(past.network, self.validation) for past in self.history]
 
     @cached_property
     def selected(self) -> int:
         """The round that is certified."""
-        return best_round(self.scores)
+        return best_round(self.scores, self.accuracies, len(self.validation))
 
     @property
     def final(self) -> nn.Module:
