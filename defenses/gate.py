@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from bench.harness.registry import NETWORKS
-from bench.materials.gate import Gated
+from bench.materials.gate import Behind
 from bench.materials.split import Split
 from bench.materials.training import Replay, default_shift, shifted
 from bench.proof.bounds import upper_logit
@@ -97,14 +98,7 @@ def _dark(spec: ImageSpec, mix: Tensor) -> nn.Conv2d:
 
 def behind(gate: Callable[[ImageSpec], nn.Module]) -> Callable[[NetworkFactory], NetworkFactory]:
     """A shape: an architecture behind a new gate; the last of its outputs is the gate's fake class."""
-
-    def shape(factory: NetworkFactory) -> NetworkFactory:
-        def build(spec: ImageSpec, outputs: int) -> Gated:
-            return Gated(factory(spec, outputs - 1), gate(spec))
-
-        return build
-
-    return shape
+    return partial(Behind, gate=gate)
 
 
 gated = behind(gate_network)

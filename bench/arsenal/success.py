@@ -35,6 +35,7 @@ def settings(
         seed=seed,
         device="cpu",
         threads=1,
+        passes=None,
         max_rounds=None,
         replay_sample=None,
         p=0.9,

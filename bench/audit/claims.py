@@ -30,6 +30,7 @@ class Config(Record):
     seed: Count
     device: Name
     threads: Annotated[int, Field(ge=1, le=256)]
+    passes: Annotated[int, Field(ge=1)] | None = None
     max_rounds: Annotated[int, Field(ge=1)] | None
     replay_sample: Annotated[int, Field(ge=1)] | None
     p: Annotated[float, Field(gt=0, le=1)]
@@ -132,6 +133,7 @@ def settings_of(
         seed=config.seed,
         device="cpu",
         threads=config.threads,
+        passes=config.passes,
         max_rounds=config.max_rounds,
         replay_sample=config.replay_sample,
         p=config.p,

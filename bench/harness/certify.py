@@ -78,8 +78,8 @@ def certify(session: Session, command: str) -> Certificate:
         budget=BudgetRecord(
             name=plan.name,
             images=plan.images,
-            passes=plan.attack.passes,
-            restarts=plan.attack.restarts,
+            passes=settings.attack.passes,
+            restarts=settings.attack.restarts,
             rounds=settings.max_rounds or plan.rounds,
         ),
         environment=Environment(

@@ -117,7 +117,7 @@ def session_findings(session: Session) -> list[Finding]:
         {name: attack for name, attack in session.attacks.items() if name in CHECKED},
         session.spec,
         threat=session.final_threat,
-        budget=settings.plan.attack,
+        budget=settings.attack,
         judge=session.lab.measuring_judge,
         real=session.validation.images,
         seed=derive(settings.seed, "checks"),

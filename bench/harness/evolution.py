@@ -76,7 +76,7 @@ class Evolution:
             self.targets,
             torch.arange(len(self.targets)),
             threat=session.threat_of(network),
-            budget=Budget(min(MOST_PASSES, session.settings.plan.attack.share().passes)),
+            budget=Budget(min(MOST_PASSES, session.settings.attack.share().passes)),
             seed=derive(session.settings.seed, "evolution"),  # without the round: that is the point
         )
 

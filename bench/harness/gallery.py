@@ -160,7 +160,7 @@ class Gallery:
         session = self.session
         network = session.network_at(place)  # first: training it is no part of this step
         session.say(f"{attack} on {place.replace('-', ' ')}: {len(which)} targets")
-        budget = session.settings.plan.attack
+        budget = session.settings.attack
         starts = None
         if attack in ATTACKS.started:
             starts = import_path(STARTS[ATTACKS.started[attack]], "start")(

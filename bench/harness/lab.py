@@ -10,8 +10,9 @@ from torch import nn
 
 from bench.harness.settings import Settings, code_hash, digest, source_hash
 from bench.materials.data import Data, load
+from bench.materials.gate import apart
 from bench.materials.judge import FittedJudge, measuring_judge, training_judge
-from bench.materials.networks import NETWORKS, build, other
+from bench.materials.networks import build, other
 from bench.materials.split import Split
 from bench.materials.training import default_epochs, train_classifier
 from bench.seeds import derive, generator
@@ -27,13 +28,14 @@ class Lab:
 
     Args:
         settings: names the data set, seed and device.
-        factory: the architecture under test, for the control.
+        factory: the architecture under test; the control is the classifier behind its gates, if it has any.
         say: told what long step begins.
     """
 
     def __init__(self, settings: Settings, factory: NetworkFactory, say: Callable[[str], None]):
         self.settings = settings
         self.factory = factory
+        _, self.classifier = apart(factory)
         self.say = say
         self.device = torch.device(settings.device)
 
@@ -62,14 +64,13 @@ class Lab:
 
     @cached_property
     def control(self) -> nn.Module:
-        """The architecture under test with K outputs, trained on half A, undefended."""
-        return self.trained("control", self.factory, self.data.a_train, self.data.a_val)
+        """The architecture under test, without gates, with K outputs, trained on half A, undefended."""
+        return self.trained("control", self.classifier, self.data.a_train, self.data.a_val)
 
     @cached_property
     def network_b(self) -> nn.Module:
         """Another architecture, trained on half B, undefended."""
-        name = self.settings.network if self.settings.network in NETWORKS else ""
-        return self.trained("network-b", other(name), self.data.b_train, self.data.b_val)
+        return self.trained("network-b", other(self.classifier), self.data.b_train, self.data.b_val)
 
     def new_network(
         self, outputs: int, seed: int, shape: Callable[[NetworkFactory], NetworkFactory] = lambda factory: factory
@@ -87,7 +88,7 @@ class Lab:
             {
                 "role": role,
                 "asked": [getattr(self.settings, name) for name in ("seed", "network", "device", "threads")],
-                "made of": [self.data.fingerprint, code_hash(), source_hash(self.factory), torch.__version__],
+                "made of": [self.data.fingerprint, code_hash(), source_hash(self.classifier), torch.__version__],
             }
         )[:16]
         return Store(self.settings.run_root / "cache" / f"{role}-{key}")

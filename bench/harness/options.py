@@ -36,6 +36,8 @@ def add_options(parser: pytest.Parser) -> None:
            "(default: all at full, fewer below); a fixture's name, or module:function of your own")  # fmt: skip
     option("--budget", default="standard", choices=sorted(BUDGETS), help="images per attack, passes per image, rounds; "
            "standard (default) and full can certify")  # fmt: skip
+    option("--passes", type=int, metavar="N", help="passes an image when measuring: more than the budget's, "
+           "to see whether a verdict stands (default: by budget)")  # fmt: skip
     option("--confidence", type=float, default=0.9, metavar="P", help="probability that counts as sure (default 0.9)")
     option("--pixels", type=int, metavar="K", help="most lit pixels of a sparse image (default: by data set)")
     option("--seed", type=int, default=0, metavar="N", help="every random draw follows from it (default 0)")
@@ -66,11 +68,14 @@ def settings_from(config: pytest.Config) -> Settings:
     def path(value: str | None) -> Path | None:
         return (base / value).resolve() if value is not None else None
 
+    least = BUDGETS[option.budget].attack.passes
     checks = (
         (0 < option.confidence <= 1, f"--confidence {option.confidence}; expected a probability in (0, 1]"),
         (option.threads >= 1, f"--threads {option.threads}; expected at least 1"),
         (option.seed >= 0, f"--seed {option.seed}; expected 0 or more"),
         (option.max_rounds is None or option.max_rounds >= 1, f"--max-rounds {option.max_rounds}; expected at least 1"),
+        (option.passes is None or option.passes >= least,
+         f"--passes {option.passes}; expected at least the {least} of --budget {option.budget}: fewer are weaker"),
         (option.prove is None or option.prove >= 0, f"--prove {option.prove}; expected 0 or more lit pixels"),
         (option.replay_sample is None or option.replay_sample >= 1,
          f"--replay-sample {option.replay_sample}; expected at least 1"),
@@ -88,6 +93,7 @@ def settings_from(config: pytest.Config) -> Settings:
         seed=option.seed,
         device=_device(option.device),
         threads=option.threads,
+        passes=option.passes,
         max_rounds=option.max_rounds,
         replay_sample=option.replay_sample,
         p=option.confidence,

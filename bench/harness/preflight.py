@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.harness.registry import ATTACKS
+from bench.materials.gate import least_outputs
 from bench.meter import count_outputs
 from bench.types import BadInputError
 
@@ -33,13 +34,18 @@ def preflight(session: Session) -> None:
     check_network(session, network, f"--network {settings.network}")
     if settings.checkpoint:
         check_network(session, session.checkpoint_network, f"--checkpoint {settings.checkpoint}")
+    elif session.lab.classifier is not session.lab.factory:
+        raise BadInputError(
+            f"--network {settings.network}: its gates are for weights, and no defense trains them; "
+            "expected --checkpoint, or a network without gates"
+        )
     _ = session.store
 
 
 def _built(session: Session) -> nn.Module:
     given = f"--network {session.settings.network}"
     try:
-        network = session.lab.new_network(session.spec.real_classes, 0)
+        network = session.lab.new_network(least_outputs(session.lab.factory, session.spec), 0)
     except (RuntimeError, TypeError, ValueError) as error:
         raise BadInputError(f"{given}: {_line(error)}; expected a function of (spec, outputs)") from None
     if not isinstance(network, nn.Module):

@@ -30,6 +30,7 @@ from bench.harness.select import best_round, detection_rates, fooling_half, harm
 from bench.harness.settings import THRESHOLDS, Settings, code_hash, config_of, digest, source_hash
 from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
+from bench.materials.gate import apart
 from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
 from bench.record import AttackRow, CriterionRecord, Frontier, Perturbed, Proof
@@ -104,7 +105,8 @@ class Session:
     def config(self) -> dict[str, Any]:
         """All that decides this run's figures; its hash names the run."""
         settings = self.settings
-        own = [DEFENSES.load(settings.defense), NETWORKS.load(settings.network)]
+        gates, classifier = apart(NETWORKS.load(settings.network))
+        own = [DEFENSES.load(settings.defense), classifier, *gates]
         return config_of(
             settings,
             k=self.k,

@@ -85,6 +85,7 @@ class Settings:
     seed: int
     device: str
     threads: int
+    passes: int | None
     max_rounds: int | None
     replay_sample: int | None
     p: float
@@ -99,6 +100,11 @@ class Settings:
     @property
     def plan(self) -> BudgetPlan:
         return BUDGETS[self.budget]
+
+    @property
+    def attack(self) -> Budget:
+        """What measuring may spend on an image; what training may, follows from the plan alone."""
+        return self.plan.attack if self.passes is None else Budget(self.passes, self.plan.attack.restarts)
 
     @property
     def subject(self) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
+
+from bench.types import BadInputError, ImageSpec, NetworkFactory
 
 LIMIT = 1e30  # logits stay finite, and their slope alive, however large a gate's answer is
 
@@ -35,3 +40,44 @@ class Gated(nn.Module):
         a = limited(self.gate(images.clone()))
         inside = log_softmax(self.classifier(images.clone()), dim=1).clamp(min=-LIMIT)
         return torch.cat([inside + logsigmoid(a), logsigmoid(-a)], dim=1)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """An architecture behind a new gate, as a `NetworkFactory`: the last of its outputs is the gate's fake class.
+
+    Args:
+        factory: the architecture, which may itself be behind a gate.
+        gate: image facts -> images to one logit [N, 1].
+    """
+
+    factory: NetworkFactory
+    gate: Callable[[ImageSpec], nn.Module]
+
+    def __call__(self, spec: ImageSpec, outputs: int) -> Gated:
+        """Build it.
+
+        Raises:
+            BadInputError: the gates leave the classifier fewer outputs than there are real classes.
+        """
+        least = least_outputs(self, spec)
+        if outputs < least:
+            raise BadInputError(
+                f"{outputs} outputs behind {least - spec.real_classes} gates; expected {least} or more: one for each "
+                f"of the {spec.real_classes} real classes and one for each gate"
+            )
+        return Gated(self.factory(spec, outputs - 1), self.gate(spec))
+
+
+def apart(factory: NetworkFactory) -> tuple[list[Callable[[ImageSpec], nn.Module]], NetworkFactory]:
+    """The gates that an architecture stands behind, the outermost first, and the classifier behind them all."""
+    gates = []
+    while isinstance(factory, Behind):
+        gates.append(factory.gate)
+        factory = factory.factory
+    return gates, factory
+
+
+def least_outputs(factory: NetworkFactory, spec: ImageSpec) -> int:
+    """The fewest outputs that an architecture can have: one for each real class and one for each of its gates."""
+    return spec.real_classes + len(apart(factory)[0])

@@ -69,9 +69,9 @@ NETWORKS: dict[str, NetworkFactory] = {"mlp": mlp, "cnn": cnn, "wide": wide}
 """Those that a proof can bound; `bench/materials/resnet.py` has one that it cannot."""
 
 
-def other(name: str) -> NetworkFactory:
-    """The architecture of network B, given the name of the defense's; never the same."""
-    return cnn if name == "mlp" else mlp
+def other(classifier: NetworkFactory) -> NetworkFactory:
+    """The architecture of network B, given that of the classifier under test, without gates; never the same."""
+    return cnn if classifier is mlp else mlp
 
 
 def build(factory: NetworkFactory, spec: ImageSpec, outputs: int, seed: int) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.materials.gate import least_outputs
 from bench.materials.networks import build
 from bench.types import BadInputError, ImageSpec, NetworkFactory
 
@@ -42,15 +43,15 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def outputs_of(path: Path, factory: NetworkFactory, spec: ImageSpec) -> int:
-    """How many outputs a checkpoint's network has: K + F.
+    """How many outputs a checkpoint's network has: K + F, its gates' among them.
 
     The layer that tells is the one whose size follows the factory's `outputs`; a factory that ignores them
-    has the size it has, and K is returned.
+    has the size it has, and the fewest it could have are returned: K, and one for each gate.
 
     Raises:
         BadInputError: not weights, that layer is missing, or it has fewer outputs than there are real classes.
     """
-    least = spec.real_classes
+    least = least_outputs(factory, spec)
     narrow, wide = (build(factory, spec, outputs, seed=0).state_dict() for outputs in (least, least + 1))
     head = next((name for name in narrow if narrow[name].shape != wide[name].shape), None)
     weights = read_weights(path)
@@ -61,13 +62,13 @@ def outputs_of(path: Path, factory: NetworkFactory, spec: ImageSpec) -> int:
             f"{path} has no layer {head}, which decides the outputs; expected the weights of this network: "
             "name its network with --network"
         )
-    outputs = weights[head].shape[0] - narrow[head].shape[0] + least
-    if outputs < least:
+    fakes = weights[head].shape[0] - narrow[head].shape[0]
+    if fakes < 0:
         raise BadInputError(
-            f"{path}: {head} makes {outputs} outputs; expected {least} or more, one for each real class: "
-            "name the data set it was trained on with --dataset"
+            f"{path}: {head} makes {spec.real_classes + fakes} outputs; expected {spec.real_classes} or more, one for "
+            "each real class: name the data set it was trained on with --dataset"
         )
-    return outputs
+    return least + fakes
 
 
 def read_weights(path: Path) -> Weights:

@@ -270,7 +270,8 @@ def test_a_strangers_code_is_not_imported(folder, refused, tmp_path, monkeypatch
 
 
 def test_trusted_code_is_imported(folder, refused, tmp_path, monkeypatch):
-    (tmp_path / "trusted_code.py").write_text("from bench.materials.networks import mlp as network\n")
+    code = "from bench.materials.networks import mlp\n\ndef network(spec, outputs):\n    return mlp(spec, outputs)\n"
+    (tmp_path / "trusted_code.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     change_json(folder, "config.json", lambda config: config.update(network="trusted_code:network"))
     change_certificate(folder, network="trusted_code:network")

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from bench.harness.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--budget=quick", "--max-rounds=2", "--network=mlp")
@@ -31,6 +34,33 @@ def run(*arguments: str, **where: Path) -> tuple[int, str]:
     process = start(*arguments, **where)
     output, _ = process.communicate(timeout=600)
     return process.returncode, output
+
+
+def settings(tmp_path: Path, **changed: Any) -> Settings:
+    """What a small run on digits is asked for, all of it under one folder."""
+    base = {
+        "dataset": "digits",
+        "defense": "fakeclass",
+        "checkpoint": None,
+        "network": "mlp",
+        "attacks": ("attacks.l1_sparse:l1_sparse",),
+        "budget": "quick",
+        "seed": 0,
+        "device": "cpu",
+        "threads": 1,
+        "passes": None,
+        "max_rounds": None,
+        "replay_sample": None,
+        "p": 0.9,
+        "k": None,
+        "thresholds": None,
+        "data_root": tmp_path / "data",
+        "download": False,
+        "run_root": tmp_path / "runs",
+        "run_dir": None,
+        "fresh": False,
+    }
+    return Settings(**(base | changed))
 
 
 def figures(certificate: dict) -> dict:

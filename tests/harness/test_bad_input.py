@@ -1,41 +1,15 @@
 import pytest
 import torch
 from PIL import Image
-from runs import SMALL, run
+from runs import SMALL, run, settings
 from safetensors.torch import save_file
 
 from bench.harness.preflight import preflight
 from bench.harness.session import Session
-from bench.harness.settings import Settings
 from bench.materials.networks import mlp
 from bench.types import BadInputError, ImageSpec
 
 DIGITS = ImageSpec((1, 8, 8), 16, tuple("0123456789"))
-
-
-def settings(tmp_path, **changed):
-    base = {
-        "dataset": "digits",
-        "defense": "fakeclass",
-        "checkpoint": None,
-        "network": "mlp",
-        "attacks": ("attacks.l1_sparse:l1_sparse",),
-        "budget": "quick",
-        "seed": 0,
-        "device": "cpu",
-        "threads": 1,
-        "max_rounds": None,
-        "replay_sample": None,
-        "p": 0.9,
-        "k": None,
-        "thresholds": None,
-        "data_root": tmp_path / "data",
-        "download": False,
-        "run_root": tmp_path / "runs",
-        "run_dir": None,
-        "fresh": False,
-    }
-    return Settings(**(base | changed))
 
 
 def refusal(tmp_path, **changed):

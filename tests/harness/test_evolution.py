@@ -72,7 +72,7 @@ def session(gains, classes=10, selected=0, passes=2000, restarts=2, has_history=
         store=Store(),
         say=lambda text: None,
         spec=ImageSpec((1, 1, classes), 255, tuple(map(str, range(classes)))),
-        settings=SimpleNamespace(seed=0, plan=SimpleNamespace(attack=Budget(passes, restarts))),
+        settings=SimpleNamespace(seed=0, attack=Budget(passes, restarts)),
         has_history=has_history,
         history=[Past(index, Bright(gain), None) for index, gain in enumerate(gains)],
         selected=selected,

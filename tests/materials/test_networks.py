@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bench.harness.registry import NETWORKS as REGISTERED
-from bench.materials.networks import NETWORKS, build, cnn, mlp, other
+from bench.materials.networks import NETWORKS, build, cnn, mlp, other, wide
 from bench.materials.resnet import BatchNorm, resnet18
 from bench.materials.split import Split
 from bench.materials.training import train_classifier
@@ -81,9 +81,10 @@ def test_a_derived_63_bit_seed_is_taken():
 
 
 def test_network_b_has_another_architecture():
-    assert other("mlp") is cnn
-    assert other("cnn") is mlp
-    assert other("") in (mlp, cnn)
+    assert other(mlp) is cnn
+    assert other(cnn) is mlp
+    assert other(wide) is mlp
+    assert other(resnet18) in (mlp, cnn)
 
 
 # ResNet-18

@@ -40,11 +40,11 @@ class PlantedSettings(Settings):
     """Settings with a budget that no name stands for."""
 
     images: int
-    attack: Budget
+    spends: Budget
 
     @property
     def plan(self) -> BudgetPlan:
-        return BudgetPlan(self.budget, self.images, self.attack, 1, 1, certifies=True)
+        return BudgetPlan(self.budget, self.images, self.spends, 1, 1, certifies=True)
 
 
 def settings(dataset: str, images: int, attack: Budget) -> PlantedSettings:
@@ -59,6 +59,7 @@ def settings(dataset: str, images: int, attack: Budget) -> PlantedSettings:
         seed=0,
         device="cpu",
         threads=1,
+        passes=None,
         max_rounds=None,
         replay_sample=None,
         p=0.9,
@@ -70,7 +71,7 @@ def settings(dataset: str, images: int, attack: Budget) -> PlantedSettings:
         run_dir=None,
         fresh=False,
         images=images,
-        attack=attack,
+        spends=attack,
     )
 
 
