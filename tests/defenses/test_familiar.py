@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import defenses.familiar
 from bench.harness.registry import NETWORKS
 from bench.materials.data import load
 from bench.materials.gate import Gated
@@ -90,6 +91,14 @@ def test_each_distance_has_a_limit_of_its_own(digits):
         assert (gate(images) < OPEN).any()
         gate.limits[distance] = limit
     assert (gate(images) == OPEN).all()
+
+
+def test_each_limit_is_what_its_share_of_unseen_images_keeps(digits, monkeypatch):
+    usual = acquainted(digits).limits
+    monkeypatch.setattr(defenses.familiar, "EACH", (1.0,) * DISTANCES)
+    loosest = acquainted(digits).limits
+    assert (usual[:DISTANCES] < loosest[:DISTANCES]).all()
+    assert usual[DISTANCES] == loosest[DISTANCES]
 
 
 def test_slopes_are_finite_and_alive_where_it_is_shut(closed, digits):
