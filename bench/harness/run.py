@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bench.store import StoreError
 from bench.types import NonFiniteError
 
 NARROWING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # pytest's options that leave tests out
+PLACES = ("--run-root", "--run-dir", "--data-root")
 
 
 class Run:
@@ -69,9 +71,9 @@ class Run:
             if self.partial(session):
                 self.problem = f"partial: {len(self.decided)} of 11, nothing certified"
                 return
-            words = ["pytest", *self.config.invocation_params.args]
+            words = ["pytest", *without_places(self.config.invocation_params.args)]
             try:
-                self.certificate = certify(self.session, shlex.join(map(str, words)))
+                self.certificate = certify(self.session, shlex.join(words))
             except (NonFiniteError, StoreError) as error:
                 self.problem = f"nothing certified: {error}"
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -109,3 +111,14 @@ class Run:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.deselected += len(items)
+
+
+def without_places(words: Iterable[str]) -> list[str]:
+    """A command's words but for where its run and its data lie: no figure follows from that, it may name a person."""
+    kept, skipped = [], False
+    for word in map(str, words):
+        option, equals, _ = word.partition("=")
+        if not skipped and option not in PLACES:
+            kept.append(word)
+        skipped = not skipped and option in PLACES and not equals
+    return kept

@@ -32,3 +32,4 @@ def test_a_run_spends_them_and_says_so(tmp_path):
     certificate = read_checked(path)
     assert certificate.budget.passes == 900, output
     assert "--passes=900" in certificate.environment.command
+    assert str(tmp_path) not in certificate.environment.command
