@@ -7,6 +7,9 @@ distances are of the kinds the training judge is made of, so what it can't tell 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,10 +23,11 @@ from bench.materials.training import warped
 from bench.types import ImageSpec, NetworkFactory
 from defenses.gate import behind, counted
 
-OPEN, STEEP = 6.0, 20.0  # the gate's logit on what is familiar, and what a unit of oddness past the limit costs
-KEPT = 0.99  # of real images it has not seen, the share that the limit of the sum leaves alone
-EACH = (0.997, 0.999, 0.996, 0.994, 0.9995)  # the same of each distance: the tighter, the more attacks lean on it
-NEIGHBOURS = 3  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
+OPEN, SURE = 6.0, math.log(9)  # the gate's logit on what is familiar, and at a limit: 90%
+STEEP = 20.0  # what a unit of oddness costs just below a limit, and the most it costs beyond
+SURE_OF = (0.992, 0.998, 0.985, 0.988, 0.9995, 0.98)  # the share of unseen real images below each limit: 90% or surer
+TAKEN = (0.9985, 0.9995, 0.998, 0.998, 0.9998, 0.997)  # the share that is more likely real than not
+NEIGHBOURS = 8  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
 AXES = 128
 MOST_REFERENCES = MOST_TEXTURES = 16384
@@ -39,7 +43,9 @@ class Familiar(nn.Module):
 
     It goes by how rare five distances are among real images: to the nearest real images, Euclidean and by cosine; to
     the nearest class in its own principal axes, on root pixels; to the nearest textures; and of the total brightness.
-    Each has a limit, and so has their sum: an image that is a little odd in every way is odd, too.
+    Each has a limit, and so has their sum: an image that is a little odd in every way is odd, too. At a limit the gate
+    is 90% sure, and from there on less and less, as slowly as real images get rarer: a real image that is merely
+    unusual keeps its class, though not the network's confidence.
     """
 
     def __init__(self, spec: ImageSpec):
@@ -62,21 +68,23 @@ class Familiar(nn.Module):
             "glow": (2,),
             "scales": (DISTANCES, 3),
             "limits": (DISTANCES + 1,),
-            "steepness": (),
+            "slopes": (DISTANCES + 1,),
+            "closed": (),
         }.items():
             self.register_buffer(name, torch.zeros(shape))
         for unit in (self.outside, self.glow, self.scales):
             unit.fill_(1)  # it divides by them
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self.steepness:
+        if not self.closed:
             return torch.full((len(images), 1), OPEN, device=images.device)
         excess = self._oddness(self._rarity(self._distances(images))) - self.limits
-        return OPEN - self.steepness * excess.clamp_min(0).sum(dim=1, keepdim=True)
+        answers = SURE - excess * torch.where(excess < 0, STEEP, self.slopes)
+        return answers.amin(dim=1, keepdim=True).clamp_max(OPEN)
 
     def close(self) -> None:
         """From now on shut on what is odder than the limits."""
-        self.steepness.fill_(STEEP)
+        self.closed.fill_(1)
 
     @torch.no_grad()
     def fit(self, real: Split, *, generator: torch.Generator) -> None:
@@ -94,8 +102,9 @@ class Familiar(nn.Module):
         scales = [Scale.of(column) for column in distances.unbind(dim=1)]
         self.scales.copy_(torch.tensor([(scale.start, scale.spread, scale.shape) for scale in scales]))
         odd = self._oddness(self._rarity(distances.float().to(self.scales.device)))
-        kept = [column.quantile(share) for column, share in zip(odd.unbind(dim=1), (*EACH, KEPT), strict=True)]
-        self.limits.copy_(torch.stack(kept))
+        limits, ends = (_quantiles(odd, shares) for shares in (SURE_OF, TAKEN))
+        self.limits.copy_(limits)
+        self.slopes.copy_((SURE / (ends - limits)).clamp_max(STEEP))
         self._learn(real, generator)
 
     def _of_all(self, images: Tensor) -> Tensor:
@@ -177,6 +186,11 @@ class Familiar(nn.Module):
             self.means[label] = inside[own].mean(dim=0)
             self.whitenings[label] = whitening(inside[own] - inside[own].mean(dim=0))
             self.outside[label] = (left[own].mean() / beyond).clamp_min(TINY)
+
+
+def _quantiles(columns: Tensor, shares: Sequence[float]) -> Tensor:
+    """Of each column its own: [N, D] and D shares -> [D]."""
+    return torch.stack([column.quantile(share) for column, share in zip(columns.unbind(dim=1), shares, strict=True)])
 
 
 def _nearest_mean(closeness: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ from bench.types import Budget, ThreatModel
 from bench.verify import logits_of, reached
 from defenses import recipe, rounds
 from defenses.fakeclass import ATTACKS, fakeclass, gates_of
-from defenses.familiar import STEEP
 from defenses.gate import COUNT_OPEN, SHUT, most_to_prove
 
 EPOCHS = 20
@@ -95,9 +94,9 @@ def test_it_is_the_whole_recipe_and_names_its_attacks():
 def test_the_gates_are_open_in_round_0_and_shut_after_it():
     first, second, _ = (gates_of(done.network) for done in trained("whole"))
     blank = torch.zeros(1, *digits().spec.shape)
-    assert (float(first[0](blank)), float(first[1].steepness)) == (COUNT_OPEN, 0)
+    assert (float(first[0](blank)), float(first[1].closed)) == (COUNT_OPEN, 0)
     assert float(second[0](blank)) <= SHUT
-    assert float(second[1].steepness) == STEEP
+    assert float(second[1].closed) == 1
 
 
 def test_every_round_but_the_first_is_proved_for_all_that_is_sparse():
