@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+from filelock import FileLock
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bench.files import write_whole
@@ -53,14 +54,15 @@ def read_ledger(path: Path) -> Ledger:
 
 
 def enter(path: Path, key: str, verification: Verification) -> None:
-    """Add one check, or replace the one before; the file is written whole, its entries in order.
+    """Add one check, or replace the one before; the file is written whole, its entries in order, one writer at a time.
 
     Raises:
         LedgerError: the file is there and can't be read.
     """
-    entries = {**read_ledger(path), key: verification}
-    content = {name: entries[name].model_dump(mode="json") for name in sorted(entries)}
-    write_whole(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), mode=0o644)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        entries = {**read_ledger(path), key: verification}
+        content = {name: entries[name].model_dump(mode="json") for name in sorted(entries)}
+        write_whole(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), mode=0o644)
 
 
 def today() -> str:

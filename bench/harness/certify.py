@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -20,6 +21,7 @@ from bench.harness.transfer import transfer
 from bench.record import (
     BudgetRecord,
     Certificate,
+    CertificateError,
     ClassRow,
     Cost,
     CriterionRecord,
@@ -29,6 +31,7 @@ from bench.record import (
     Sheet,
     ThreatRecord,
     VerdictName,
+    read_certificate,
 )
 from bench.sheets import captions, sheet
 from bench.types import Outcome
@@ -110,8 +113,21 @@ def certify(session: Session, command: str) -> Certificate:
         ),
         hashes=session.store.hashes(),
     )
+    if stored := _same(session, certificate):
+        return stored
     session.store.save_json("certificate.json", certificate.model_dump(mode="json"))
     return certificate
+
+
+def _same(session: Session, made: Certificate) -> Certificate | None:
+    """The run's certificate if only date and command would change: what people said of its images is bound to it."""
+    with suppress(CertificateError):
+        stored = read_certificate(session.store.path("certificate.json"))
+        asked = {name: getattr(stored.environment, name) for name in ("made_at", "command")}
+        again = {"environment": made.environment.model_copy(update=asked), "human": stored.human}
+        if made.model_copy(update=again) == stored:
+            return stored
+    return None
 
 
 def scope_of(session: Session) -> Scope:

@@ -15,6 +15,7 @@ from reports.__main__ import main
 from reports.identity import identity
 from reports.ledger import read_ledger
 from tests.audit.handed_in import ROOT, blank, change_certificate, change_json, change_tensors, rewrite, shifted
+from tests.reports import sample
 
 CASCADE = "generated/cascade-final/l1_sparse-60x24.safetensors"
 EVOLUTION = "generated/evolution/round-001.safetensors"
@@ -65,16 +66,8 @@ def test_a_good_folder_is_verified_and_left_as_it_was(undefended, with_rounds, t
 
 def test_what_people_said_changes_nothing_and_is_named_as_trusted(undefended, tmp_path, capsys):
     folder = shutil.copytree(undefended, tmp_path / "handed-in")
-    share = {"successes": 1, "n": 1, "observed": 1.0, "lower": 0.03, "upper": 1.0}
-    names = (
-        "agreement_working", "agreement_strict", "missed", "overruled", "false_alarms", "control_taken",
-        "final_taken", "named",
-    )  # fmt: skip
-    figures = {"images": 1, "auroc": None, **dict.fromkeys(names, share)}
-    rater = {"name": "", "file": "0" * 64, "seconds": 1.0, "figures": figures}
     key = identity(read_certificate(undefended / "certificate.json"))
-    facts = {"certificate": key, "page": "0" * 64, "images": 2, "real": 1, "marks": 1, "ties": 0}
-    change_certificate(folder, human={**facts, "pooled": figures, "raters": [rater], "kappa": None})
+    change_certificate(folder, human=sample.human(key))
     ledger = tmp_path / "ledger.json"
     assert verify(folder, ledger=ledger) == 0
     assert "taken on trust: What people said of its images." in capsys.readouterr().out

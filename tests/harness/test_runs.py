@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import time
 import xml.etree.ElementTree as ElementTree
@@ -18,7 +19,9 @@ from PIL import Image
 from runs import ROOT, SMALL, figures, run, start
 from safetensors.torch import load_file, save_file
 
-from bench.record import Certificate, read_certificate
+from bench.record import Certificate, HumanRecord, read_certificate
+from reports.identity import identity
+from tests.reports import sample
 
 OWN_ATTACKS = """
 import torch
@@ -189,6 +192,17 @@ def test_a_second_run_measures_nothing_again(whole):
     again = finished(whole.root, "--defense=fakeclass_bare")
     assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*.safetensors")} == before
     assert again.figures == whole.figures
+
+
+def test_a_second_run_keeps_what_people_said_unless_a_figure_changes(whole, tmp_path):
+    root = shutil.copytree(whole.root, tmp_path / "runs")
+    path = next(root.glob("digits-*")) / "certificate.json"
+    human = HumanRecord.model_validate(sample.human(identity(whole.certificate)))
+    seen = whole.certificate.model_copy(update={"human": human})
+    path.write_text(seen.model_dump_json())
+    assert finished(root, "--defense=fakeclass_bare").certificate == seen
+    path.write_text(seen.model_copy(update={"score": 0.5}).model_dump_json())
+    assert finished(root, "--defense=fakeclass_bare").certificate.human is None
 
 
 def test_fresh_trains_and_measures_again_and_finds_the_same(whole):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,7 +65,14 @@ def test_entries_stand_in_order_and_are_replaced(ledger):
         enter(ledger, key, CHECK.model_copy(update={"revision": f"by {key[0]}"}))
     assert list(json.loads(ledger.read_text())) == ["a" * 64, "b" * 64]
     assert read_ledger(ledger)["b" * 64].revision == "by b"
-    assert [path.name for path in ledger.parent.iterdir()] == [ledger.name]
+    assert {path.name for path in ledger.parent.iterdir()} <= {ledger.name, f".{ledger.name}.lock"}
+
+
+def test_entries_that_come_at_once_all_stay(ledger):
+    keys = [f"{i:064x}" for i in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: enter(ledger, key, CHECK), keys))
+    assert list(read_ledger(ledger)) == keys
 
 
 def test_the_command_takes_a_ledger_and_refuses_one_it_cannot_read(tmp_path, ledger, capsys):
