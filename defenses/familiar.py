@@ -25,12 +25,12 @@ from defenses.gate import behind, counted
 
 OPEN, SURE = 6.0, math.log(9)  # the gate's logit on what is familiar, and at a limit: 90%
 STEEP = 20.0  # what a unit of oddness costs just below a limit, and the most it costs beyond
-SURE_OF = (0.992, 0.998, 0.985, 0.988, 0.9995, 0.98)  # the share of unseen real images below each limit: 90% or surer
+SURE_OF = (0.991, 0.996, 0.985, 0.989, 0.9995, 0.98)  # the share of unseen real images below each limit: 90% or surer
 TAKEN = (0.9985, 0.9995, 0.998, 0.998, 0.9998, 0.997)  # the share that is more likely real than not
 NEIGHBOURS = 8  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
 AXES = 128
-MOST_REFERENCES = MOST_TEXTURES = 16384
+MOST_REFERENCES, MOST_TEXTURES = 32768, 16384
 SOFT = 0.01  # brightness up to which a root's slope is held back: an unlit pixel's would outshout all others
 TINY = 1e-6
 CHUNK = 512
@@ -52,7 +52,7 @@ class Familiar(nn.Module):
         super().__init__()
         size, classes = spec.shape[0] * spec.pixels, spec.real_classes
         axes = min(AXES, size)
-        references, textures = (min(most, 16 * size) for most in (MOST_REFERENCES, MOST_TEXTURES))
+        references, textures = min(MOST_REFERENCES, 32 * size), min(MOST_TEXTURES, 16 * size)
         for name, shape in {
             "frame": (size, axes),
             "references": (references, axes),
@@ -199,8 +199,14 @@ def _nearest_mean(closeness: Tensor) -> Tensor:
 
 
 def _roots(images: Tensor) -> Tensor:
-    """Root pixels at length 1, as the judge's, but with a slope that stays finite at 0: [N, C, H, W] -> [N, D]."""
-    return F.normalize(F.pad(((images + SOFT).sqrt() - SOFT**0.5).flatten(1), (0, 1), value=views.FAINT))[:, :-1]
+    """Root pixels at length 1, as the judge's: [N, C, H, W] -> [N, D].
+
+    Their slope is that of softer roots, finite at 0, so that an attack that follows it gets somewhere: a gate that
+    can't be attacked only seems to hold.
+    """
+    soft = (images + SOFT).sqrt()
+    roots = soft + (images.clamp_min(0).sqrt() - soft).detach()
+    return F.normalize(F.pad(roots.flatten(1), (0, 1), value=views.FAINT))[:, :-1]
 
 
 def _principal(rows: Tensor, count: int) -> Tensor:

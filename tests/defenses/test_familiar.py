@@ -9,11 +9,12 @@ import torch
 
 import defenses.familiar
 from bench.harness.registry import NETWORKS
+from bench.materials import views
 from bench.materials.data import load
 from bench.materials.gate import Gated
 from bench.materials.networks import build, cnn
 from bench.types import BadInputError
-from defenses.familiar import DISTANCES, NEIGHBOURS, OPEN, SURE, SURE_OF, TAKEN, Familiar, familiar
+from defenses.familiar import DISTANCES, NEIGHBOURS, OPEN, SURE, SURE_OF, TAKEN, Familiar, _roots, familiar
 from defenses.gate import close_count, count_gate, fit_count, oddities
 
 
@@ -127,6 +128,18 @@ def test_slopes_are_finite_and_alive_where_it_is_shut(closed, digits):
     shut = (closed(images) < 0).flatten()
     assert shut.any()
     assert (slope[shut].flatten(1).norm(dim=1) > 0).all()
+
+
+def test_root_pixels_are_the_judges_and_their_slope_stays_finite_where_nothing_is_lit(digits):
+    images = digits.test.images[:20].clone().requires_grad_()
+    roots = _roots(images)
+    assert torch.allclose(roots, views.root_direction(images.detach())[:, :-1], atol=1e-6)
+    (slope,) = torch.autograd.grad(roots[:, 30].sum(), images)
+    assert slope.isfinite().all()
+    unlit = slope.flatten(1)[:, 30][images.detach().flatten(1)[:, 30] == 0]
+    assert len(unlit) > 1
+    assert (unlit > 0).all()
+    assert unlit.max() < 5
 
 
 def test_the_same_generator_gives_the_same_gate_and_another_one_does_not(digits, closed):
