@@ -42,6 +42,7 @@ def test_it_is_open_on_everything_until_it_is_closed(digits):
     assert (gate(odd) == OPEN).all()
     gate.close()
     assert (gate(odd) < 0).all()
+    assert float(gate.closed) == 1
 
 
 def test_one_that_has_seen_nothing_gives_numbers(digits):
@@ -64,11 +65,13 @@ def test_blank_dim_and_noisy_images_do_not(closed, digits):
         assert (closed(images) < 0).double().mean() > 0.97
 
 
-def test_its_own_training_images_are_nearer_than_those_it_never_saw(closed, digits):
+def test_its_own_training_images_are_nearer_than_those_it_never_saw(closed, digits, monkeypatch):
+    """To the one nearest; the mean of several is made to hide just that."""
+    monkeypatch.setattr(defenses.familiar, "NEIGHBOURS", 1)
     for own, other in zip(
         *(closed._nearest(part.images.flatten(1)) for part in (digits.a_train, digits.test)), strict=True
     ):
-        assert own.median() < 0.95 * other.median()
+        assert own.median() < 0.9 * other.median()
 
 
 def test_distances_to_the_nearest_are_those_of_the_definition(closed, digits):
