@@ -1,13 +1,13 @@
 import pytest
 import torch
 from PIL import Image
-from runs import SMALL, run, settings
 from safetensors.torch import save_file
 
 from bench.harness.preflight import preflight
 from bench.harness.session import Session
 from bench.materials.networks import mlp
 from bench.types import BadInputError, ImageSpec
+from tests.harness.runs import SMALL, run, settings
 
 DIGITS = ImageSpec((1, 8, 8), 16, tuple("0123456789"))
 

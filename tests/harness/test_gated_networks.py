@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
-from runs import settings
 from safetensors.torch import save_file
 from torch import nn
 
@@ -18,6 +17,7 @@ from bench.types import BadInputError, ImageSpec
 from bench.verify import logits_of
 from defenses.familiar import familiar
 from defenses.gate import behind, gated
+from tests.harness.runs import settings
 
 DIGITS = ImageSpec((1, 8, 8), 16, tuple("0123456789"))
 PAIR = ImageSpec((1, 8, 8), 255, ("dark", "light"))

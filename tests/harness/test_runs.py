@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from runs import ROOT, SMALL, figures, run, start
 from safetensors.torch import load_file, save_file
 
 from bench.record import Certificate, HumanRecord, read_certificate
 from reports.identity import identity
+from tests.harness.runs import ROOT, SMALL, figures, run, start
 from tests.reports import sample
 
 OWN_ATTACKS = """
