@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
-from bench.record import CertificateError
+from bench.record import Certificate, CertificateError
 from reports.build import CERTIFICATE_NAME, build_site, find_certificates
 from reports.entry import read_checked
 from reports.inspect_command import add_commands
 from reports.recipe import recipe_table
+from reports.table import results_table
 from reports.text import verdict_table
 from reports.verify_command import add_command, add_ledger
 from reports.words import one_line
@@ -34,6 +37,15 @@ example:
 exit status: 0 shown, 2 not readable"""
 
 
+TABLE = """\
+Pool certificates into tables: a row a defense, its seeds side by side, and what each attack found; Markdown on stdout.
+
+example:
+  python -m reports table reports/results > reports/results/TABLE.md
+
+exit status: 0 printed, 2 a certificate is not readable, or there is none"""
+
+
 RECIPE = """\
 Compare variants of a defense: one line a certificate, what it does to criteria 8 and 10, in Markdown on stdout.
 
@@ -46,7 +58,7 @@ exit status: 0 printed, 2 a certificate is not readable, or there is none"""
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="{build,show,recipe,inspection,inspect,verify}"
+        dest="command", required=True, metavar="{build,show,table,recipe,inspection,inspect,verify}"
     )
 
     def command(name: str, text: str, run) -> argparse.ArgumentParser:
@@ -74,10 +86,11 @@ def parser() -> argparse.ArgumentParser:
     add_ledger(build)
     show = command("show", SHOW, run_show)
     show.add_argument("path", type=Path, metavar="CERTIFICATE", help="a certificate, or the folder it lies in")
-    recipe = command("recipe", RECIPE, run_recipe)
-    recipe.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="certificates, or folders to search for them"
-    )
+    for name, text, made in (("table", TABLE, results_table), ("recipe", RECIPE, recipe_table)):
+        pooled = command(name, text, partial(run_pooled, made))
+        pooled.add_argument(
+            "paths", nargs="+", type=Path, metavar="PATH", help="certificates, or folders to search for them"
+        )
     add_commands(command)
     add_command(command)
     return top
@@ -95,11 +108,11 @@ def run_build(arguments: argparse.Namespace) -> int:
     return 1 if site.refusals else 0
 
 
-def run_recipe(arguments: argparse.Namespace) -> int:
+def run_pooled(made: Callable[[Iterable[Certificate]], str], arguments: argparse.Namespace) -> int:
     found = find_certificates(arguments.paths)
     if not found:
         raise FileNotFoundError(f"{', '.join(map(str, arguments.paths))}: no {CERTIFICATE_NAME} in it")
-    print(recipe_table(map(read_checked, found)), end="")
+    print(made(map(read_checked, found)), end="")
     return 0
 
 
