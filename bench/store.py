@@ -23,6 +23,8 @@ from torch import Tensor
 from bench.files import write_whole
 from bench.types import BadInputError, NonFiniteError
 
+LOCKS = "locks"  # the folder of them, inside a run's
+
 
 class StoreError(Exception):
     """A stored file that is missing, damaged or not what it says; names the file and what to do."""
@@ -76,7 +78,7 @@ class Store:
                 f"run directory {folder}: {error.strerror}; expected a folder that can be written: "
                 "name one with --run-root"
             ) from None
-        self._work = FileLock(folder / "work.lock")
+        self._locks: dict[str, FileLock] = {}
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -98,10 +100,30 @@ class Store:
             lock.release()
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """One process of a run works at a time; the others wait and then find the work done."""
-        with self._work:
+    def working(self, name: str) -> Iterator[None]:
+        """One process makes what is called `name` at a time; the others wait and then find it made.
+
+        Whoever holds one name may ask for another that the first is made of, and never the other way round.
+        """
+        with self._lock(name):
             yield
+
+    def busy(self, name: str) -> bool:
+        """Whether another process is at work on `name` just now."""
+        lock = self._lock(name)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def _lock(self, name: str) -> FileLock:
+        if name not in self._locks:
+            path = self.folder / LOCKS / f"{name}.lock"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._locks[name] = FileLock(path)
+        return self._locks[name]
 
     def path(self, name: str) -> Path:
         return self.folder / name

@@ -57,7 +57,7 @@ class Evolution:
             NonFiniteError: the network or the attack produced NaN.
         """
         store, name = self.session.store, step_name(index)
-        with store.working():
+        with store.working(name):
             if not store.has(name):
                 self._make(index, name)
             stored = store.load_tensors(name)

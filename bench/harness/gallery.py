@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -73,18 +74,32 @@ class Gallery:
             NonFiniteError: the network or the attack produced NaN; raised again when asked again.
         """
         if (place, attack) not in self._made:
-            session = self.session
-            n = session.settings.plan.images
-            if place.startswith("round-"):
-                n = max(session.spec.real_classes, -(-n // len(session.rounds_before_selected())))
             try:
-                self._made[place, attack] = self._stored(place, attack, n, session.k)
+                self._made[place, attack] = self._stored(place, attack, self._asked(place), self.session.k)
             except NonFiniteError as error:
                 self._made[place, attack] = error
         found = self._made[place, attack]
         if isinstance(found, NonFiniteError):
             raise found
         return found
+
+    def _asked(self, place: str) -> int:
+        """For how many targets at least an attack is asked at a place."""
+        session = self.session
+        n = session.settings.plan.images
+        if place.startswith("round-"):
+            return max(session.spec.real_classes, -(-n // len(session.rounds_before_selected())))
+        return n
+
+    def share(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Have images made of (place, attack), but for those that another process is at work on: so each makes some.
+
+        What comes to NaN is left to `made`, which says so.
+        """
+        for place, attack in wanted:
+            if not self.session.store.busy(stored_name(place, attack, self._asked(place), self.session.k)):
+                with suppress(NonFiniteError):
+                    self.made(place, attack)
 
     def images(self, place: str, attack: str) -> Verified:
         """The images of `made`."""
@@ -98,13 +113,33 @@ class Gallery:
         """
         session = self.session
         n = len(balanced_targets(session.spec.real_classes, session.settings.plan.images))
-        standing = torch.arange(n)
         done = self._cascades.setdefault(place, {})
-        for name in sorted(session.settings.attacks, key=lambda name: (self.price(name), name)):
+        order = sorted(session.settings.attacks, key=lambda name: (self.price(name), name))
+        standing = torch.arange(n)
+        for i, name in enumerate(order):
             if name not in done:
-                done[name] = self._stored(place, name, n, session.k, standing, folder=f"cascade-{place}")
-            standing = standing[~done[name].verified.is_(Outcome.FOOLING)]
+                while session.store.busy(stored_name(f"cascade-{place}", name, n, session.k)):
+                    if not self._went_ahead(place, order[i + 1 :], n, standing):
+                        break
+                done[name] = self._stored(place, name, n, session.k, standing)
+            standing = _left(standing, done[name])
         return done
+
+    def _went_ahead(self, place: str, order: list[str], n: int, standing: Tensor) -> bool:
+        """Take the next step of a cascade that no process is at work on, if any, while another takes one before it.
+
+        The guess is that what is in work leaves all standing; where it was wrong, the step is taken again.
+        """
+        store = self.session.store
+        for name in order:
+            file = stored_name(f"cascade-{place}", name, n, self.session.k)
+            if store.has(file):
+                standing = _left(standing, self._read(file))
+            elif not store.busy(file):
+                with suppress(NonFiniteError):
+                    self._stored(place, name, n, self.session.k, standing)
+                    return True
+        return False
 
     def price(self, attack: str) -> float:
         """Passes that one confident, sparse image of the undefended control costs; infinite where there is none."""
@@ -144,15 +179,19 @@ class Gallery:
         """The sparsest confident images that an attack which minimises pixels finds with its whole budget."""
         return self._stored(place, attack, MINIMAL_IMAGES, 0).verified
 
-    def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None, folder: str = "") -> Made:
+    def _stored(self, place: str, attack: str, n: int, k: int, standing: Tensor | None = None) -> Made:
+        """Images for all of `n` targets; for those that still stand, and apart from the others, in a cascade."""
         session = self.session
-        name = stored_name(folder or place, attack, n, k)
-        with session.store.working():
-            if not session.store.has(name):
-                targets = balanced_targets(session.spec.real_classes, n)
-                which = torch.arange(len(targets)) if which is None else which
+        name = stored_name(place if standing is None else f"cascade-{place}", attack, n, k)
+        targets = balanced_targets(session.spec.real_classes, n)
+        which = torch.arange(len(targets)) if standing is None else standing
+        with session.store.working(name):
+            if not session.store.has(name) or not torch.equal(self._read(name).targets, which):
                 self._make(name, place, attack, targets, which, k)
-            stored = session.store.load_tensors(name)
+            return self._read(name)
+
+    def _read(self, name: str) -> Made:
+        stored = self.session.store.load_tensors(name)
         forward, backward, non_finite = stored.pop("counts").tolist()
         return Made(stored.pop("which"), Verified(**stored), forward + backward, non_finite)
 
@@ -186,6 +225,11 @@ class Gallery:
         if name in self.session.attacks:
             return self.session.attacks[name]
         return self.session.defense.attacks.get(name) or import_path(REFERENCE_ATTACK, "--attack")
+
+
+def _left(standing: Tensor, made: Made) -> Tensor:
+    """The targets that an attack left standing."""
+    return standing[~torch.isin(standing, made.targets[made.verified.is_(Outcome.FOOLING)])]
 
 
 def generate_and_store(

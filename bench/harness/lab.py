@@ -16,7 +16,7 @@ from bench.materials.networks import build, other
 from bench.materials.split import Split
 from bench.materials.training import default_epochs, train_classifier
 from bench.seeds import derive, generator
-from bench.store import Store, StoreError
+from bench.store import LOCKS, Store, StoreError
 from bench.types import NetworkFactory
 from bench.verify import logits_of
 
@@ -81,7 +81,7 @@ class Lab:
     def forget(self) -> None:
         """Drop the cached networks of this run's settings."""
         for role in ROLES:
-            self._store(role).clear(keep=("work.lock",))
+            self._store(role).clear(keep=(LOCKS,))
 
     def _store(self, role: str) -> Store:
         key = digest(
@@ -123,7 +123,7 @@ def from_cache(
     Raises:
         StoreError: the stored weights do not score what they did.
     """
-    with store.working():
+    with store.working("network.safetensors"):
         if store.has("score.json"):
             network.load_state_dict(store.load_tensors("network.safetensors"))
             score = accuracy(network, validation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,6 +39,27 @@ def measure(session: Session, criterion: int) -> Measurement:
     except NonFiniteError as error:
         finding = Finding(cause=Cause.NOT_FINITE, sentence=f"{CRITERIA[criterion].name} was not measured: {error}.")
         return Measurement(id=criterion, total=Counts(successes=0, n=0), findings=(finding,))
+
+
+def prepare(session: Session, criterion: int) -> None:
+    """Have the images made that a criterion looks at: every process that asks for it makes some of them.
+
+    What makes no images, or comes to NaN, is left to `measure`.
+    """
+    attacks = session.settings.attacks
+    with suppress(NonFiniteError):
+        if criterion in (0, 1):
+            session.gallery.share(("control", name) for name in attacks)
+        elif criterion == 7:
+            others = [name for name in attacks if name not in session.processes]
+            session.gallery.share((place, name) for name in others for place in _past_and_b(session))
+        elif criterion == 8:
+            session.gallery.cascade()
+
+
+def _past_and_b(session: Session) -> list[str]:
+    """Network B and the networks before the certified one, as places of the gallery."""
+    return ["network-b", *(f"round-{past.index:03d}" for past in session.rounds_before_selected())]
 
 
 def sparse(session: Session) -> Measurement:
@@ -134,8 +156,7 @@ def other_process(session: Session) -> Measurement:
         if name in session.processes:
             parts[name] = _not_applicable(f"Training used {name}; criterion 6 measures it.")
             continue
-        places = ["network-b", *(f"round-{past.index:03d}" for past in session.rounds_before_selected())]
-        part = _detected_part(session, [session.gallery.verdict_part(place, name) for place in places])
+        part = _detected_part(session, [session.gallery.verdict_part(place, name) for place in _past_and_b(session)])
         required = name in REQUIRED_ATTACKS or bool(healthy[name])
         parts[name] = part.model_copy(update={"healthy": healthy[name], "required": required})
     figures = {"past_networks": len(session.rounds_before_selected())}

@@ -17,7 +17,7 @@ from bench.harness.progress import Progress
 from bench.harness.proof import ProofViolatedError
 from bench.harness.session import Session
 from bench.record import Certificate, VerdictName
-from bench.store import StoreError
+from bench.store import LOCKS, StoreError
 from bench.types import NonFiniteError
 
 NARROWING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # pytest's options that leave tests out
@@ -52,7 +52,7 @@ class Run:
             self._held.enter_context(self.session.store.hold())
             if self.settings.fresh:
                 self.session.lab.forget()
-                self.session.store.clear(keep=("run.lock", "work.lock", "config.json"))
+                self.session.store.clear(keep=("run.lock", LOCKS, "config.json"))
 
     def partial(self, session: pytest.Session) -> bool:
         """Whether anything of the eleven was left out, stopped or could not be decided."""

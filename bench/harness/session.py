@@ -20,7 +20,7 @@ from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab, accuracy
-from bench.harness.measure import measure
+from bench.harness.measure import measure, prepare
 from bench.harness.once import once
 from bench.harness.perturbed import perturbed
 from bench.harness.proof import proof
@@ -167,7 +167,7 @@ class Session:
             StoreError: the run was made with other weights of that name.
         """
         file, weights = f"{name}.safetensors", network.state_dict()
-        with self.store.working():
+        with self.store.working(file):
             if not self.store.has(file):
                 self.store.save_tensors(file, weights)
             stored = self.store.load_tensors(file)
@@ -206,7 +206,7 @@ class Session:
             self.settings.seed,
             lambda outputs: self.new_network(outputs, 0),
         )
-        with self.store.working():
+        with self.store.working("rounds/done.json"):
             history.load()
             if not self.store.has("rounds/done.json"):
                 self._train(history)
@@ -260,7 +260,9 @@ class Session:
             for past in self.history:
                 if past.images:
                     sets[f"heldout-{past.index}"] = fooling_half(past.images.heldout, classes, selecting=True)
-            for name in dict.fromkeys([*self.settings.attacks, *self.processes]):
+            attacks = tuple(dict.fromkeys([*self.settings.attacks, *self.processes]))
+            self.gallery.share(("network-b", name) for name in attacks)
+            for name in attacks:
                 sets[f"b-{name}"] = fooling_half(self.gallery.images("network-b", name), classes, selecting=True)
         scores = []
         for past, real in zip(self.history, self.accuracies, strict=True):
@@ -324,9 +326,10 @@ class Session:
 
     def add_cost(self, what: str, seconds: float, forward: int, backward: int) -> None:
         """Remember what a step cost, in seconds and image passes."""
-        costs = self.store.load_json("cost.json") if self.store.has("cost.json") else {}
-        costs[what] = {"seconds": seconds, "forward_passes": forward, "backward_passes": backward}
-        self.store.save_json("cost.json", costs)
+        with self.store.working("cost.json"):
+            costs = self.store.load_json("cost.json") if self.store.has("cost.json") else {}
+            costs[what] = {"seconds": seconds, "forward_passes": forward, "backward_passes": backward}
+            self.store.save_json("cost.json", costs)
 
     # Measurements and verdicts
 
@@ -362,6 +365,8 @@ class Session:
         if criterion not in self._measurements:
             name = f"measurements/{criterion:02d}.json"
             try:
+                if not self.store.has(name):
+                    prepare(self, criterion)
                 self._measurements[criterion] = once(self.store, name, Measurement, lambda: measure(self, criterion))
             except Exception as error:
                 self._broken[criterion] = error

@@ -75,9 +75,21 @@ def test_a_held_folder_is_refused_and_free_again_after(tmp_path):
 
 def test_work_may_nest(tmp_path):
     store = Store(tmp_path)
-    with store.working(), store.working():
+    with store.working("a.json"), store.working("a.json"), store.working("b/c.json"):
         store.save_json("a.json", {"a": 1})
     assert json.loads(store.path("a.json").read_text()) == {"a": 1}
+
+
+def test_one_process_makes_a_file_and_others_may_make_other_ones(tmp_path):
+    first, second = Store(tmp_path), Store(tmp_path)  # each has locks of its own, as two processes have
+    with first.working("a/b.json"):
+        assert second.busy("a/b.json")
+        assert not first.busy("a/b.json")
+        with second.working("a/c.json"):
+            assert first.busy("a/c.json")
+    assert not second.busy("a/b.json")
+    with second.working("a/b.json"):
+        pass
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
