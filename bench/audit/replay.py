@@ -173,19 +173,19 @@ class StoredLab(Lab):
 class StoredGallery(Gallery):
     """Images as they are stored, scored again, asked for the targets that the protocol gives."""
 
-    def _stored(self, place: str, attack: str, n: int, k: int, which: Tensor | None = None, folder: str = "") -> Made:
-        made = super()._stored(place, attack, n, k, which, folder)
-        run, name = self.session, stored_name(folder or place, attack, n, k)
-        targets = balanced_targets(run.spec.real_classes, n)
-        which = torch.arange(len(targets)) if which is None else which
-        for field, said, found in (("which", made.targets, which), ("targets", made.verified.targets, targets[which])):
-            if not torch.equal(said, found):
-                raise RefusedError(f"{name}: {field}", _brief(said), _brief(found))
+    def _stored(self, place: str, attack: str, n: int, k: int, standing: Tensor | None = None) -> Made:
+        made = super()._stored(place, attack, n, k, standing)
+        run, name = self.session, stored_name(place if standing is None else f"cascade-{place}", attack, n, k)
+        expected = balanced_targets(run.spec.real_classes, n)[made.targets]
+        if not torch.equal(made.verified.targets, expected):
+            raise RefusedError(f"{name}: targets", _brief(made.verified.targets), _brief(expected))
         network = run.network_at(place)
         run.score(name, made.verified, network, ThreatModel(run.threat_of(network).p, k))
         return made
 
-    def _make(self, name: str, *_: object) -> None:
+    def _make(self, name: str, place: str, attack: str, targets: Tensor, which: Tensor, k: int) -> None:
+        if self.session.store.has(name):
+            raise RefusedError(f"{name}: which", _brief(self._read(name).targets), _brief(which))
         raise RefusedError(name, "a file of the run", "no such file")
 
 
