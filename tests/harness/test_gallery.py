@@ -1,4 +1,4 @@
-"""How several processes of a run make its images together; one of them is played by a thread with a store of its own."""
+"""How several processes of a run make its images together; another one is played by a thread with its own store."""
 
 from __future__ import annotations
 
