@@ -154,6 +154,12 @@ def test_accuracy(certificate: Certificate) -> float | None:
     return last.observed if logged is None else logged
 
 
+def fooled(certificate: Certificate) -> int | None:
+    """Targets that some attack fooled the final network for; absent where that was not measured."""
+    final = certificate.criteria[8]
+    return None if final.observed is None else round(final.observed * final.n)
+
+
 def confident_accuracy(certificate: Certificate) -> float | None:
     """Share of real test data whose true class gets at least 0.9, where it was logged."""
     return _logged_rate(certificate.criteria[10], "confident_accuracy")

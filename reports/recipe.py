@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from tabulate import tabulate
 
 from bench.record import Certificate
-from reports.machine import confident_accuracy, test_accuracy
-from reports.words import MARKS, clean
+from reports.machine import confident_accuracy, fooled, test_accuracy
+from reports.words import MARKS, cell
 
 HEADERS = ("change", "data set", "budget", "8: fooled", "borderline or worse", "10: accuracy", "confident", "8", "10")
 TITLE = """# What the parts of the recipe are worth
@@ -26,12 +26,12 @@ def recipe_table(certificates: Iterable[Certificate]) -> str:
 
 def _row(c: Certificate) -> tuple[str, ...]:
     final, real = c.criteria[8], c.criteria[10]
-    fooled = "-" if final.observed is None else f"{round(final.observed * final.n)} of {final.n}"
+    fell = fooled(c)
     return (
-        clean(c.defense).partition(":")[2].replace("_", " ") or clean(c.defense),
-        f"{clean(c.dataset)}, seed {c.environment.seed}",
+        cell(c.defense.partition(":")[2].replace("_", " ") or c.defense),
+        f"{cell(c.dataset)}, seed {c.environment.seed}",
         c.budget.name,
-        fooled,
+        "-" if fell is None else f"{fell} of {final.n}",
         _percent(final.figures.get("borderline_or_fooling")),
         _percent(test_accuracy(c)),
         _percent(confident_accuracy(c)),

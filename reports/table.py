@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -9,8 +10,9 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from bench.record import Certificate, VerdictName
-from reports.machine import confident_accuracy, test_accuracy
-from reports.words import clean
+from reports.machine import confident_accuracy, fooled, test_accuracy
+from reports.standing import not_fooled
+from reports.words import cell
 
 HEADERS = (
     "defense", "network", "k", "seeds", "verdicts", "8: fooled", "borderline or worse, %", "accuracy, %",
@@ -27,11 +29,25 @@ Seeds = list[Certificate]
 
 
 class Subject(NamedTuple):
-    """What stands in one row: a defense, or the name of the weights, on a network, at a k."""
+    """What stands in one row: a defense, or the name of the weights, on a network, at a k, for so many rounds."""
 
     name: str
     network: str
     k: int
+    rounds: int
+
+
+class Section(NamedTuple):
+    """What rows must share to be compared."""
+
+    dataset: str
+    pixels: int
+    p: float
+    budget: str
+    images: int
+    passes: int
+    restarts: int
+    attacks: tuple[str, ...]
 
 
 def results_table(certificates: Iterable[Certificate]) -> str:
@@ -40,38 +56,47 @@ def results_table(certificates: Iterable[Certificate]) -> str:
     Args:
         certificates: any; those that differ in nothing but the seed share a row, in the order of their seeds.
     """
-    sections: dict[str, dict[Subject, Seeds]] = defaultdict(lambda: defaultdict(list))
+    sections: dict[Section, dict[Subject, Seeds]] = defaultdict(lambda: defaultdict(list))
     for c in sorted(certificates, key=lambda c: (c.dataset, c.budget.name, c.environment.seed)):
         sections[_section(c)][_subject(c)].append(c)
-    return "\n".join([TITLE, *(_written(title, rows) for title, rows in sections.items())])
+    return "\n".join([TITLE, *(_written(*section) for section in sections.items())])
 
 
-def _section(c: Certificate) -> str:
+def _section(c: Certificate) -> Section:
     threat, budget = c.threat, c.budget
+    return Section(
+        c.dataset, threat.pixels, threat.p, budget.name, budget.images, budget.passes, budget.restarts,
+        tuple(sorted(c.attacks)),
+    )  # fmt: skip
+
+
+def _title(one: Section) -> str:
     return (
-        f"{clean(c.dataset)} ({threat.pixels} pixels), `{budget.name}`: {budget.images:,} targets, "
-        f"{budget.passes:,} passes, {len(c.attacks)} attacks"
+        f"{cell(one.dataset)} ({one.pixels} pixels), `{one.budget}`: {one.images:,} targets, {one.passes:,} passes, "
+        f"{one.restarts} starts, {len(one.attacks)} attacks, p >= {one.p:g}"
     )
 
 
 def _subject(c: Certificate) -> Subject:
-    return Subject(clean(c.defense if c.checkpoint is None else c.checkpoint), clean(c.network), c.threat.k)
+    return Subject(c.defense if c.checkpoint is None else c.checkpoint, c.network, c.threat.k, c.budget.rounds)
 
 
-def _written(title: str, rows: dict[Subject, Seeds]) -> str:
-    ordered = sorted(
-        rows.items(), key=lambda row: (-row[0].k, _mean(row[1], _fooled), -_mean(row[1], test_accuracy), row[0])
-    )
+def _written(section: Section, rows: dict[Subject, Seeds]) -> str:
+    def rank(row: tuple[Subject, Seeds]) -> tuple[float | Subject, ...]:
+        who, seeds = row
+        return -who.k, _mean(seeds, fooled, missing=math.inf), -_mean(seeds, test_accuracy, missing=0), who
+
+    ordered = sorted(rows.items(), key=rank)
     rates = tabulate([_row(*row) for row in ordered], HEADERS, tablefmt="pipe", disable_numparse=True)
     attacks = list(dict.fromkeys(row.attack for _, seeds in ordered for c in seeds for row in c.criteria[8].per_attack))
     found = [[*_named(who), *(_found(seeds, attack) for attack in attacks)] for who, seeds in ordered]
-    headers = [*HEADERS[:3], *(f"`{clean(attack)}`" for attack in attacks)]
+    headers = [*HEADERS[:3], *(f"`{cell(attack)}`" for attack in attacks)]
     tried = tabulate(found, headers, tablefmt="pipe", disable_numparse=True)
-    return f"## {title}\n\n{rates}\n\n{TRIED}\n\n{tried}\n"
+    return f"## {_title(section)}\n\n{rates}\n\n{TRIED}\n\n{tried}\n"
 
 
 def _named(who: Subject) -> tuple[str, ...]:
-    return (f"`{who.name}`", f"`{who.network}`", str(who.k))
+    return (f"`{cell(who.name)}`", f"`{cell(who.network)}`", str(who.k))
 
 
 def _row(who: Subject, seeds: Seeds) -> tuple[str, ...]:
@@ -79,12 +104,12 @@ def _row(who: Subject, seeds: Seeds) -> tuple[str, ...]:
         *_named(who),
         ", ".join(str(c.environment.seed) for c in seeds),
         _verdicts(seeds),
-        _each(seeds, lambda c: f"{_fooled(c):.0f}"),
+        _each(seeds, lambda c: _whole(fooled(c), "-")),
         _each(seeds, lambda c: _percent(c.criteria[8].figures.get("borderline_or_fooling"))),
         _each(seeds, lambda c: _percent(test_accuracy(c))),
         _each(seeds, lambda c: _percent(confident_accuracy(c))),
-        _each(seeds, lambda c: "none" if c.proved_to is None else str(c.proved_to)),
-        _each(seeds, lambda c: "none" if c.fooled_from is None else str(c.fooled_from)),
+        _each(seeds, lambda c: _whole(c.proved_to, "none")),
+        _each(seeds, lambda c: _whole(c.fooled_from, not_fooled(c))),
     )
 
 
@@ -112,19 +137,19 @@ def _found(seeds: Seeds, attack: str) -> str:
     return f"{sum(row.successes for row in rows):,} of {n:,}" if n else "-"
 
 
-def _fooled(c: Certificate) -> float:
-    final = c.criteria[8]
-    return round((final.observed or 0) * final.n)
-
-
-def _mean(seeds: Seeds, figure: Callable[[Certificate], float | None]) -> float:
-    return sum(figure(c) or 0 for c in seeds) / len(seeds)
+def _mean(seeds: Seeds, figure: Callable[[Certificate], float | None], missing: float) -> float:
+    figures = [figure(c) for c in seeds]
+    return sum(missing if value is None else value for value in figures) / len(seeds)
 
 
 def _each(seeds: Seeds, figure: Callable[[Certificate], str]) -> str:
     """The seeds' figures in their order; one where all are the same."""
     figures = [figure(c) for c in seeds]
     return ", ".join(figures if len(set(figures)) > 1 else figures[:1])
+
+
+def _whole(number: int | None, nothing: str) -> str:
+    return nothing if number is None else str(number)
 
 
 def _percent(rate: float | None) -> str:

@@ -74,6 +74,11 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
+def cell(text: str) -> str:
+    """Text for one cell of a table in Markdown, also between backquotes: it can end neither."""
+    return one_line(text).replace("|", "\\|").replace("`", "'")
+
+
 def _harmless(letter: re.Match[str]) -> str:
     return REPLACEMENT if unicodedata.category(letter[0]) in ("Cc", "Cf") else letter[0]
 

@@ -12,7 +12,7 @@ from bench.audit.claims import Config
 from bench.audit.difference import Difference, RefusedError
 from bench.audit.stored import HandedIn, RoundFacts, scored_again
 from bench.harness.evolution import Evolution, step_name
-from bench.harness.gallery import Gallery, Made, stored_name
+from bench.harness.gallery import Gallery, Made, cascade_at, stored_name
 from bench.harness.generate import balanced_targets
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab
@@ -175,7 +175,7 @@ class StoredGallery(Gallery):
 
     def _stored(self, place: str, attack: str, n: int, k: int, standing: Tensor | None = None) -> Made:
         made = super()._stored(place, attack, n, k, standing)
-        run, name = self.session, stored_name(place if standing is None else f"cascade-{place}", attack, n, k)
+        run, name = self.session, stored_name(place if standing is None else cascade_at(place), attack, n, k)
         expected = balanced_targets(run.spec.real_classes, n)[made.targets]
         if not torch.equal(made.verified.targets, expected):
             raise RefusedError(f"{name}: targets", _brief(made.verified.targets), _brief(expected))

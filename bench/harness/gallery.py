@@ -118,7 +118,7 @@ class Gallery:
         standing = torch.arange(n)
         for i, name in enumerate(order):
             if name not in done:
-                while session.store.busy(stored_name(f"cascade-{place}", name, n, session.k)):
+                while session.store.busy(stored_name(cascade_at(place), name, n, session.k)):
                     if not self._went_ahead(place, order[i + 1 :], n, standing):
                         break
                 done[name] = self._stored(place, name, n, session.k, standing)
@@ -132,10 +132,13 @@ class Gallery:
         """
         store = self.session.store
         for name in order:
-            file = stored_name(f"cascade-{place}", name, n, self.session.k)
+            file = stored_name(cascade_at(place), name, n, self.session.k)
+            if store.busy(file):
+                continue
             if store.has(file):
-                standing = _left(standing, self._read(file))
-            elif not store.busy(file):
+                with store.working(file):  # a wrong guess is taken again, and is no file meanwhile
+                    standing = _left(standing, self._read(file))
+            else:
                 with suppress(NonFiniteError):
                     self._stored(place, name, n, self.session.k, standing)
                     return True
@@ -182,12 +185,13 @@ class Gallery:
     def _stored(self, place: str, attack: str, n: int, k: int, standing: Tensor | None = None) -> Made:
         """Images for all of `n` targets; for those that still stand, and apart from the others, in a cascade."""
         session = self.session
-        name = stored_name(place if standing is None else f"cascade-{place}", attack, n, k)
+        name = stored_name(place if standing is None else cascade_at(place), attack, n, k)
         targets = balanced_targets(session.spec.real_classes, n)
         which = torch.arange(len(targets)) if standing is None else standing
         with session.store.working(name):
-            if not session.store.has(name) or not torch.equal(self._read(name).targets, which):
-                self._make(name, place, attack, targets, which, k)
+            if session.store.has(name) and torch.equal((made := self._read(name)).targets, which):
+                return made
+            self._make(name, place, attack, targets, which, k)
             return self._read(name)
 
     def _read(self, name: str) -> Made:
@@ -253,6 +257,11 @@ def generate_and_store(
     counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
     session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
     session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
+
+
+def cascade_at(place: str) -> str:
+    """The folder of a place's cascade."""
+    return f"cascade-{place}"
 
 
 def stored_name(folder: str, attack: str, n: int, k: int) -> str:

@@ -132,3 +132,21 @@ def test_images_that_another_process_makes_are_left_to_it(run):
         assert [file for file, _ in made] == [stored_name("control", attack, N, K) for attack in ("b", "c")]
         found.gallery.made("control", "a")  # waits for the other
     assert len(made) == 2
+
+
+def test_a_step_that_another_process_takes_again_is_not_read_meanwhile(run):
+    found, made, folder = run
+    store_images(found.store, step("b"), "b", torch.arange(N))
+    read, early = found.gallery._read, []
+
+    def heard(name):
+        if not found.store.has(step("c")):
+            early.append(name)
+        return read(name)
+
+    found.gallery._read = heard
+    every, done = torch.arange(N), lambda: found.store.has(step("c"))
+    with another_at_work(folder, step("a"), "a", every, done), another_at_work(folder, step("b"), "b", every, done):
+        assert targets(found.gallery.cascade()) == ALONE
+    assert early == []
+    assert made[0] == (step("c"), [0, 1, 2, 3])  # nothing is known of what is in work

@@ -75,6 +75,36 @@ def test_other_budgets_have_a_section_of_their_own(tmp_path, capsys):
     assert "7,777 passes" in titles[1]
 
 
+def test_what_was_not_measured_is_no_zero_and_comes_last(tmp_path, capsys):
+    data = sample.document(tmp_path / "a")
+    data["criteria"][8] |= {"observed": None, "bound": None, "n": 0, "verdict": "inconclusive", "per_attack": []}
+    seeded(tmp_path / "a", 0, defense="a", criteria=data["criteria"], certified=False)
+    seeded(tmp_path / "b", 0, defense="b")
+    found = rows(capsys, tmp_path)
+    assert [row["defense"] for row in found] == ["`b`", "`a`"]
+    assert found[1]["8: fooled"] == "-"
+
+
+@pytest.mark.parametrize("changed", [{"p": 0.5}, {"restarts": 9}, {"rounds": 9}, {"attacks": ["l1_sparse"]}])
+def test_only_the_seed_is_pooled(tmp_path, capsys, changed):
+    data = seeded(tmp_path / "a", 0)
+    place = next((key for key in ("threat", "budget") if changed.keys() <= data[key].keys()), None)
+    seeded(tmp_path / "b", 1, **({place: data[place] | changed} if place else changed))
+    assert main(["table", str(tmp_path)]) == 0
+    assert "| 0, 1 " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["table", "recipe"])
+def test_a_name_cannot_add_a_cell_or_a_row(tmp_path, capsys, command):
+    seeded(tmp_path / "a", 0, defense="x:evil` | **certified** |\n| row")
+    assert main([command, str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert not [line for line in lines if line.startswith("| row")]
+    row = next(line for line in lines if "evil" in line)
+    assert row.replace("\\|", "").count("|") == lines[0].count("|")
+    assert "evil' " in row
+
+
 @pytest.mark.parametrize(
     ("page", "words"),
     [
