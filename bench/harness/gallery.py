@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REACHED = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION)  # confident and sparse
 REFERENCE_PROCESS = "l1_sparse"  # stands for training's where there was none, and tests the judge
+FURTHER = 10  # times the budget's starts, at most, where early stops leave passes for more
 SWEEP = (5, 10, 20)  # then doubled up to k
 SWEEP_IMAGES = {"control": 100, "final": 30}
 MINIMAL_IMAGES = 30
@@ -204,11 +205,9 @@ class Gallery:
         network = session.network_at(place)  # first: training it is no part of this step
         session.say(f"{attack} on {place.replace('-', ' ')}: {len(which)} targets")
         budget = session.settings.attack
-        starts = None
+        starts, most_starts = None, FURTHER * budget.restarts
         if attack in ATTACKS.started:
-            starts = import_path(STARTS[ATTACKS.started[attack]], "start")(
-                session, place, targets[which], budget.restarts
-            )
+            starts = import_path(STARTS[ATTACKS.started[attack]], "start")(session, place, targets[which], most_starts)
         generate_and_store(
             session,
             name,
@@ -220,6 +219,7 @@ class Gallery:
             budget=budget,
             seed=derive(session.settings.seed, "generate", place, attack, k),
             starts=starts,
+            most_starts=most_starts,
         )
 
     def attack(self, name: str) -> Attack:
@@ -249,7 +249,7 @@ def generate_and_store(
 
     Args:
         which: [n] of the targets [N].
-        how: `threat`, `budget`, `seed` and `starts` of `generate`.
+        how: `threat`, `budget`, `seed`, `starts` and `most_starts` of `generate`.
     """
     started = time.monotonic()
     judge = session.lab.measuring_judge

@@ -22,6 +22,7 @@ RANK = {
     Outcome.DENSE: 1,
     Outcome.NEITHER: 0,
 }
+WORTH = 10  # a further start is worth a tenth of a share of passes, or more
 MOST = 0.95  # the operating point: the probability that this share of right real images reaches
 
 
@@ -52,15 +53,22 @@ def generate(
     judge: Judge,
     seed: int,
     starts: Tensor | None = None,
+    most_starts: int | None = None,
 ) -> Generated:
     """Attack `network` for every target; those that do not fool it yet are started again.
 
+    An attack stops where it reaches the target, and cannot know that the judge takes what it made for real. The
+    passes that this saves buy further starts on the targets that still stand: a target that some digit reaches at
+    once is looked at many times, not twice.
+
     Args:
         targets: [N] real classes.
-        budget: passes per image over all restarts; each start gets its share.
+        budget: passes per image over all restarts; each start gets its share. In all, N times as many are spent
+            at most.
         judge: decides between restarts which targets still stand.
         seed: of this generation alone.
-        starts: [restarts, N, C, H, W], what each start begins with; by default the attack's own.
+        starts: [most_starts, N, C, H, W], what each start begins with; by default the attack's own.
+        most_starts: further starts included; by default the budget's, and none further.
 
     Raises:
         BudgetExceededError: the attack took more passes than its share.
@@ -69,10 +77,14 @@ def generate(
     best = nothing(spec)
     standing = torch.arange(len(targets))
     forward = backward = broken = 0
-    for restart in range(budget.restarts):
+    usual = budget.share().passes
+    everything = usual * budget.restarts * len(targets)
+    for restart in range(most_starts or budget.restarts):
         if not len(standing):
             break
-        share = budget.share()
+        share = Budget(min(usual, (everything - forward - backward) // len(standing)))
+        if share.passes * WORTH < usual:
+            break
         meter = Meter(network, spec, allowance=share.passes * len(standing))
         images = attack(
             meter,

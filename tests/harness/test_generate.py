@@ -39,7 +39,7 @@ def constant(image, passes=1):
 TWO_STARTS = Budget(4, 2)
 
 
-def run(attack, budget=TWO_STARTS, targets=(0, 1)):
+def run(attack, budget=TWO_STARTS, targets=(0, 1), **how):
     return generate(
         attack,
         Sum(),
@@ -49,6 +49,7 @@ def run(attack, budget=TWO_STARTS, targets=(0, 1)):
         budget=budget,
         judge=Second(),
         seed=3,
+        **how,
     )
 
 
@@ -88,6 +89,28 @@ def test_the_budget_is_shared_among_restarts_and_each_draws_anew():
     run(attack, Budget(100, 4))
     assert {share for share, _, _ in seen} == {Budget(25, 1)}
     assert len({draw for _, draw, _ in seen}) == 4
+
+
+def test_passes_that_early_stops_saved_buy_further_starts_of_what_still_stands():
+    shares = []
+
+    def attack(classifier, targets, *, budget, **_):
+        shares.append((budget.passes, len(targets)))
+        passes, second = (3, 0.75) if len(shares) < 3 else (budget.passes, 0.75 if len(shares) < 4 else 0.0)
+        return constant([1.0, second], passes)(classifier, targets, threat=None, budget=budget, generator=None)
+
+    made = run(attack, Budget(20, 2), targets=(0, 0), most_starts=9)
+    assert shares == [(10, 2)] * 3 + [(4, 2)]  # 6 and 6 of 40 passes, then 20, then the 8 that are left
+    assert made.forward_passes == 2 * 20
+    assert made.verified.is_(Outcome.FOOLING).all()
+
+
+def test_further_starts_end_at_their_number_and_before_a_share_that_is_worth_nothing():
+    made = run(constant([1.0, 0.75]), Budget(40, 2), targets=(0,), most_starts=5)
+    assert made.forward_passes == 5
+    assert run(constant([1.0, 0.75]), Budget(40, 2), targets=(0,)).forward_passes == 2
+    made = run(constant([1.0, 0.75], passes=13), Budget(40, 2), targets=(0,), most_starts=9)
+    assert made.forward_passes == 3 * 13  # the last pass is less than a tenth of a share of 20
 
 
 def test_each_restart_gets_its_own_starts_for_the_targets_that_still_stand():
