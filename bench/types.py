@@ -82,7 +82,8 @@ class Budget:
     Args:
         passes: forward passes plus backward passes, per image, over all restarts.
         restarts: how often the harness may start an attack on a target that is still standing. The harness
-            hands an attack its share, `Budget(passes // restarts, 1)`, so that it can judge in between.
+            hands an attack its share, `Budget(passes // restarts, 1)`, so that it can judge in between; what
+            early stops save may buy further starts (`bench.harness.generate`).
     """
 
     passes: int

@@ -68,6 +68,15 @@ def run(tmp_path, monkeypatch):
     return found, made, tmp_path
 
 
+def test_saved_passes_may_buy_ten_times_the_starts_of_the_budget(run, monkeypatch):
+    found, _, _ = run
+    found.settings.attack.restarts = 2
+    given, store = [], module.generate_and_store
+    monkeypatch.setattr(module, "generate_and_store", lambda *what, **how: (given.append(how), store(*what, **how)))
+    found.gallery.made("control", "a")
+    assert [how["most_starts"] for how in given] == [20]
+
+
 @contextmanager
 def another_at_work(folder, name, attack, which, until):
     """Another process makes `name`, and is done when `until()` holds."""
