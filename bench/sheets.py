@@ -34,15 +34,16 @@ def sheet(images: Tensor) -> bytes:
     return out.getvalue()
 
 
-def captions(verified: Verified, class_names: tuple[str, ...]) -> list[str]:
-    """One a cell: target, probability, lit pixels, the judge's score, outcome."""
+def captions(verified: Verified, class_names: tuple[str, ...], oddest: list[str]) -> list[str]:
+    """One a cell: target, probability, lit pixels, the judge's score and whose of its detectors it is, outcome."""
     return [
-        f"{class_names[int(t)]} · p {p:.2f} · {int(n)} px · judge {s:.2f} · {OUTCOMES[int(o)].replace('_', ' ')}"
-        for t, p, n, s, o in zip(
+        f"{class_names[int(t)]} · p {p:.2f} · {int(n)} px · judge {s:.2f}, {odd} · {OUTCOMES[int(o)].replace('_', ' ')}"
+        for t, p, n, s, odd, o in zip(
             verified.targets.tolist(),
             verified.probability.tolist(),
             verified.pixels.tolist(),
             verified.score.tolist(),
+            [name.replace("_", " ") for name in oddest],
             verified.outcome.tolist(),
             strict=True,
         )

@@ -220,5 +220,6 @@ def _most_telling(found: Verified) -> Verified:
 def _sheet(session: Session, name: str, title: str, shown: Verified, attack: str) -> Sheet:
     file = f"sheets/{name}.png"
     digest = session.store.save_file(file, sheet(shown.images))
-    texts = tuple(captions(shown, session.spec.class_names))
+    oddest = session.lab.measuring_judge.oddest(shown.images)
+    texts = tuple(captions(shown, session.spec.class_names, oddest))
     return Sheet(title=title, file=file, sha256=digest, captions=texts, attack=attack)

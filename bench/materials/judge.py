@@ -91,8 +91,14 @@ class FittedJudge:
         """
         return torch.stack(list(self.scores_by_detector(images).values())).amax(dim=0)
 
+    def oddest(self, images: Tensor) -> list[str]:
+        """The detector whose score is the judge's, for each image: why it was rejected; raises as `score`."""
+        scores = self.scores_by_detector(images)
+        names = list(scores)
+        return [names[index] for index in torch.stack(list(scores.values())).argmax(dim=0).tolist()]
+
     def scores_by_detector(self, images: Tensor) -> dict[str, Tensor]:
-        """Each detector's score on the common scale, to explain a rejection -> [N] float64; raises as `score`."""
+        """Each detector's score on the common scale -> [N] float64; raises as `score`."""
         if images.dim() != 4 or images.shape[1:] != self.shape:
             raise ValueError(f"the judge was fitted on images {self.shape}; got {tuple(images.shape)}")
         images = _finite(images)

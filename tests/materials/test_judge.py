@@ -109,6 +109,13 @@ def test_any_detector_rejects():
     assert judge.score(images).dtype == torch.float64
 
 
+def test_the_oddest_detector_is_the_one_whose_score_the_judge_gives():
+    judge, images = measuring(), torch.cat([digits().test.images[:50], torch.rand(50, 1, 8, 8)])
+    each, names = judge.scores_by_detector(images), judge.oddest(images)
+    assert [each[name][index].item() for index, name in enumerate(names)] == judge.score(images).tolist()
+    assert len(set(names)) > 1
+
+
 def test_the_measuring_judge_has_detectors_that_no_defense_can_reach():
     assert set(TRAINING) < set(MEASURING) <= set(DETECTORS)
 
