@@ -84,8 +84,9 @@ def solvable(shape: tuple[int, int, int], classes: int, fake: int, optimum: int,
     """A linear classifier whose sparsest fooling images have exactly `optimum` lit pixels, for every class.
 
     Each pixel has weight for one real class alone; lighting another class's pixel can only raise its rival. So
-    the target's own pixels decide, taken at 1 from the steepest down; the weights are scaled so that p lies
-    halfway between what the first `optimum` of them reach and what one fewer do.
+    the target's own pixels decide, taken at 1 from the steepest down; the weights are scaled so that p lies about
+    halfway between what the first `optimum` of them reach and what one fewer do; just halfway is a grid value, and
+    whether it reaches p would be a matter of how a processor rounds.
     """
     generator = torch.Generator().manual_seed(seed)
     channels, pixels = shape[0], shape[1] * shape[2]
@@ -96,7 +97,7 @@ def solvable(shape: tuple[int, int, int], classes: int, fake: int, optimum: int,
     for target in range(classes):
         own = values * (owner == target)
         gains = own.clamp(min=0).sum(dim=0).sort(descending=True).values
-        weights[target] = own * needed / (gains[:optimum].sum() - gains[optimum - 1] / 2)
+        weights[target] = own * needed / (gains[:optimum].sum() - 0.53 * gains[optimum - 1])
     return Linear(weights.flatten(1))
 
 
