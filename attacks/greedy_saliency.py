@@ -13,7 +13,7 @@ from bench.types import Budget, Classifier, ThreatModel
 from bench.verify import reached
 
 ADDITIONS = 25  # a blank image has its k pixels after about this many steps, or one pixel a step
-TENURE = 8  # a pixel that was swapped stays as it is for up to this many steps
+TENURE = 8  # a pixel that was swapped stays as it is for up to this many steps, or half of k if that is less
 THETAS = (0.1, 1.0)  # the range of JSMA's theta, by how much a pixel changes; the first run has 1
 PATIENCE = 30  # steps without a better margin, after which an image starts anew
 
@@ -150,7 +150,9 @@ def exchange(state: Growth, slope: Tensor, k: int, generator: torch.Generator) -
         torch.maximum(excess, torch.minimum(useless, several)),
     )
     changing = on & ~leaving & (state.theta.flatten(1) < 1)  # not in the first run, whose pixels are at 0 or 1
-    shift(state, slope, *(pixels.view(n, 1, height, width) for pixels in (entering, leaving, changing)), generator)
+    tenure = min(TENURE, max(1, k // 2))  # were all of few pixels held, the swaps would be left to chance
+    pixels = (mask.view(n, 1, height, width) for mask in (entering, leaving, changing))
+    shift(state, slope, *pixels, tenure, generator)
 
 
 def first(order: Tensor, count: Tensor) -> Tensor:
@@ -161,12 +163,14 @@ def first(order: Tensor, count: Tensor) -> Tensor:
     return torch.zeros_like(order, dtype=torch.bool).scatter_(1, indices, chosen)
 
 
-def shift(state: Growth, slope, entering: Tensor, leaving: Tensor, changing: Tensor, generator) -> None:
+def shift(
+    state: Growth, slope, entering: Tensor, leaving: Tensor, changing: Tensor, tenure: int, generator
+) -> None:
     """Raise what enters by theta, move what changes by it, darken what leaves; hold what came or left; in place."""
     step = state.theta * slope.sign() * (entering | changing)
     state.x = (state.x + step).clamp_(0, 1) * ~leaving
-    tenure = 1 + (uniform(state.held.shape, generator, slope.device) * TENURE).floor()
-    state.held = torch.where(entering | leaving, tenure, state.held - 1)
+    steps = 1 + (uniform(state.held.shape, generator, slope.device) * tenure).floor()
+    state.held = torch.where(entering | leaving, steps, state.held - 1)
 
 
 def start_anew(state: Growth, classifier, k: int, generator: torch.Generator) -> None:

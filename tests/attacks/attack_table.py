@@ -83,10 +83,11 @@ def random_linear(shape: tuple[int, int, int], classes: int, fake: int = 0, seed
 def solvable(shape: tuple[int, int, int], classes: int, fake: int, optimum: int, seed: int, p: float = 0.9) -> Linear:
     """A linear classifier whose sparsest fooling images have exactly `optimum` lit pixels, for every class.
 
-    Each pixel has weight for one real class alone; lighting another class's pixel can only raise its rival. So
-    the target's own pixels decide, taken at 1 from the steepest down; the weights are scaled so that p lies about
-    halfway between what the first `optimum` of them reach and what one fewer do; just halfway is a grid value, and
-    whether it reaches p would be a matter of how a processor rounds.
+    Each pixel has weight for one real class alone; lighting another class's pixel raises a rival, or lowers one
+    of several, which is worth no more than the last of the target's own and tempts a greedy search. So the target's
+    own pixels decide, taken at 1 from the steepest down; the weights are scaled so that p lies about halfway between
+    what the first `optimum` of them reach and what one fewer do; just halfway is a grid value, and whether it reaches
+    p would be a matter of how a processor rounds.
     """
     generator = torch.Generator().manual_seed(seed)
     channels, pixels = shape[0], shape[1] * shape[2]

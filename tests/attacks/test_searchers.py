@@ -287,6 +287,13 @@ def test_greedy_saliency_leaves_no_pixel_it_could_do_without(digits_network, dig
             assert not successes(digits_network, thinner.view(1, *images.shape[1:]), targets[row : row + 1], k=24)
 
 
+def test_greedy_saliency_lets_go_of_what_lured_it():
+    """Pixel 26 lowers one of five rivals: good on a blank image, worth next to nothing once it is lit."""
+    network, targets = solvable((1, 8, 8), 3, 3, 5, seed=1), torch.ones(300, dtype=torch.long)
+    images = attacked(greedy_saliency, Meter(network, spec_of((1, 8, 8), 3)), targets, k=5, passes=1000)
+    assert successes(network, images, targets, k=5).all()
+
+
 def test_greedy_saliency_that_is_stuck_starts_from_sparse_noise():
     recorder = Recorder(Deaf(), spec_of((1, 8, 8), 3))
     attacked(greedy_saliency, recorder, torch.tensor([0]), k=20, passes=4 * PATIENCE)
