@@ -1,10 +1,11 @@
-"""A thousand certificates: how long they take, how much they weigh, how fast the index sorts."""
+"""Certificates by the thousand: how long one takes, how much the index weighs, how fast it sorts."""
 
 from __future__ import annotations
 
 import io
 import random
 import time
+from html.parser import HTMLParser
 
 from PIL import Image
 
@@ -49,6 +50,18 @@ return [heads[0], heads[2], heads[10]].map(head => Math.min(...Array(9).fill().m
 })))
 """
 
+SHOWN = """  // what a browser takes for laying the board out, with nothing sorted
+const board = document.querySelector('.board')
+return Math.min(...Array(9).fill().map(() => {
+  board.style.display = 'none'
+  document.body.getBoundingClientRect()
+  const start = performance.now()
+  board.style.display = ''
+  document.body.getBoundingClientRect()
+  return performance.now() - start
+}))
+"""
+
 
 def test_the_index_of_a_thousand_is_light_and_sorts_fast(browser, tmp_path):
     source = pages.index_page(rows(tmp_path), [])
@@ -57,9 +70,7 @@ def test_the_index_of_a_thousand_is_light_and_sorts_fast(browser, tmp_path):
     index.write_text(source, encoding="utf-8")
     show(browser, index)
     assert browser.find_element("id", "shown").text == "1000 of 1000 models"
-    assert max(browser.execute_script(SORTS)) <= 100, (
-        "ms, layout included; the best of nine, for the machine may be busy"
-    )
+    assert max(browser.execute_script(SORTS)) <= 2.5 * browser.execute_script(SHOWN), "the best of nine of each"
     script = """document.getElementById('find').value = 'some_defense_69'
       document.getElementById('filters').dispatchEvent(new Event('input'))
       return document.getElementById('shown').textContent"""
@@ -81,18 +92,28 @@ def test_no_more_rows_are_laid_out_than_asked_for(browser, tmp_path):
     assert not all_.is_displayed()
 
 
-def test_a_thousand_certificates_take_at_most_half_a_minute(tmp_path):
-    """By one processor's time, in the best of four turns: a busy machine would fail anything else."""
+def test_a_certificate_is_laid_out_no_slower_than_its_page_is_read(tmp_path):
+    """Against the standard library's parser on the same page, by one processor's time, each in its best of four turns.
+
+    A thousand took half a minute on one core of a fast machine and 40 s on a slow one: 0.7 to 0.8 of the reading.
+    """
     paths = [sample.write(tmp_path / str(number), seed=number, verdicts=VERDICTS[number % 4]) for number in range(24)]
     builder.make(paths[0], tmp_path / "site", {})
-    taken = []
+    (page,) = certificate_pages(tmp_path / "site" / "index.html")
+    source = page.read_text(encoding="utf-8")
+    laid_out, read_back = [], []
     for first in range(0, 24, 6):
-        turn = paths[first : first + 6]
         start = time.process_time()
-        for path in turn:
+        for path in paths[first : first + 6]:
             builder.make(path, tmp_path / "site", {})
-        taken.append((time.process_time() - start) / len(turn))
-    assert min(taken) * MANY <= 30
+        between = time.process_time()
+        for _ in range(6):
+            parser = HTMLParser()
+            parser.feed(source)
+            parser.close()
+        laid_out.append(between - start)
+        read_back.append(time.process_time() - between)
+    assert min(laid_out) <= min(read_back)
 
 
 def test_several_processes_make_the_same_site(tmp_path, monkeypatch):
