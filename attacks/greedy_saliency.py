@@ -163,9 +163,7 @@ def first(order: Tensor, count: Tensor) -> Tensor:
     return torch.zeros_like(order, dtype=torch.bool).scatter_(1, indices, chosen)
 
 
-def shift(
-    state: Growth, slope, entering: Tensor, leaving: Tensor, changing: Tensor, tenure: int, generator
-) -> None:
+def shift(state: Growth, slope, entering: Tensor, leaving: Tensor, changing: Tensor, tenure: int, generator) -> None:
     """Raise what enters by theta, move what changes by it, darken what leaves; hold what came or left; in place."""
     step = state.theta * slope.sign() * (entering | changing)
     state.x = (state.x + step).clamp_(0, 1) * ~leaving
