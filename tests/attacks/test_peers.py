@@ -9,7 +9,6 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ from attacks.prune import Sparsest
 from bench.harness.registry import ATTACKS
 from bench.meter import BudgetExceededError, Meter
 from bench.types import BadInputError, NonFiniteError, ThreatModel, lit_pixels
+from tests.harness import runs
 
-ROOT = Path(__file__).parents[2]
 LIBRARIES = ("foolbox", "art", "torchattacks")
 OPTIMUM, ALL = 4, 64
 SHAPE = (1, 8, 8)
@@ -282,7 +281,7 @@ def test_foolbox_does_not_crash_where_nothing_succeeds():
 def python(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=runs.ROOT, env=os.environ | environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -304,14 +303,11 @@ def test_art_leaves_the_home_folder_alone(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_takes_one_with_its_arguments_beside_ours(tmp_path):
+def test_a_run_takes_one_with_its_arguments_beside_ours(trained_root):
     name = "foolbox:L0FMNAttack(steps=20)"
-    command = [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", "-v", f"--run-root={tmp_path}"]
-    command += ["--attack", "l1_sparse", "--attack", name, "--budget=quick", "--defense=undefended"]
-    command += ["--network=mlp", "-k", "final_network"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert f"[{name}-final]" in done.stdout
-    assert "BadInputError" not in done.stdout
-    assert done.returncode == 1, done.stdout + done.stderr  # an undefended network is fooled
-    assert "nothing certified" in done.stdout
+    options = (*runs.UNDEFENDED, f"--attack={name}", f"--run-root={trained_root}")
+    status, output = runs.run(*options, "-v", "-k", "final_network")
+    assert f"[{name}-final]" in output
+    assert "BadInputError" not in output
+    assert status == 1, output  # an undefended network is fooled
+    assert "nothing certified" in output

@@ -1,4 +1,4 @@
-"""Two finished runs, made once."""
+"""Two finished runs in one root."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.handed_in import finished
+from tests.harness import runs
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def root(undefended_root, tmp_path_factory) -> Path:
+    return Path(shutil.copytree(undefended_root, tmp_path_factory.mktemp("audit") / "runs"))
 
 
 @pytest.fixture(scope="session")
 def undefended(root) -> Path:
-    return finished(root, "undefended")
+    (folder,) = root.glob("digits-undefended-*")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def with_rounds(root) -> Path:
-    return finished(root, "fakeclass_bare")
+    """The smallest run that has everything."""
+    status, output = runs.run(*runs.SMALL, "--defense=fakeclass_bare", "--attack=l1_sparse", f"--run-root={root}")
+    assert status == 1, output  # a quick budget never certifies
+    (folder,) = root.glob("digits-fakeclass_bare-*")
+    return folder
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from bench.record import read_certificate
 from reports.__main__ import main
 from reports.identity import identity
 from reports.ledger import read_ledger
-from tests.audit.handed_in import ROOT, blank, change_certificate, change_json, change_tensors, rewrite, shifted
+from tests.audit.handed_in import blank, change_certificate, change_json, change_tensors, rewrite, shifted
+from tests.harness import runs
 from tests.reports import sample
 
 CASCADE = "generated/cascade-final/l1_sparse-60x24.safetensors"
@@ -303,5 +304,5 @@ def test_what_cannot_be_read_is_exit_2(undefended, tmp_path, capsys):
 
 def test_the_command_line(undefended, tmp_path):
     words = [sys.executable, "-m", "reports", "verify", undefended, "--ledger", tmp_path / "ledger.json"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=runs.ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.harness.settings import Settings
+from bench.record import Certificate, read_certificate
 
 ROOT = Path(__file__).resolve().parents[2]
+QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # hypothesis takes seconds to import
 SMALL = ("--budget=quick", "--max-rounds=2", "--network=mlp")
+UNDEFENDED = (*SMALL, "--defense=undefended", "--attack=l1_sparse")
 
 
 def start(*arguments: str, cwd: Path = ROOT, path: Path | None = None) -> subprocess.Popen:
@@ -20,7 +25,7 @@ def start(*arguments: str, cwd: Path = ROOT, path: Path | None = None) -> subpro
     if path is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", str(ROOT / "suites"), *QUIET, *arguments],
         cwd=cwd,
         env=environment,
         stdout=subprocess.PIPE,
@@ -34,6 +39,34 @@ def run(*arguments: str, **where: Path) -> tuple[int, str]:
     process = start(*arguments, **where)
     output, _ = process.communicate(timeout=600)
     return process.returncode, output
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished run."""
+
+    status: int
+    output: str
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        (path,) = self.root.glob("digits-*")
+        return path
+
+    @property
+    def certificate(self) -> Certificate:
+        return read_certificate(self.folder / "certificate.json")
+
+    @property
+    def figures(self) -> dict:
+        return figures(json.loads((self.folder / "certificate.json").read_text()))
+
+
+def finished(root: Path, *arguments: str, **where: Path) -> Done:
+    """A small run in `root`, to its end."""
+    status, output = run(*SMALL, f"--run-root={root}", *arguments, **where)
+    return Done(status, output, root)
 
 
 def settings(tmp_path: Path, **changed: Any) -> Settings:

@@ -19,17 +19,10 @@ def test_fewer_are_refused(tmp_path):
     assert "--passes 1999; expected at least the 2000 of --budget standard" in output
 
 
-def test_a_run_spends_them_and_says_so(tmp_path):
-    options = (
-        "--budget=quick",
-        "--network=mlp",
-        "--defense=undefended",
-        "--attack=l1_sparse",
-        f"--run-root={tmp_path}",
-    )
-    _, output = runs.run(*options, "--passes=900", "-n0", "-q")
-    (path,) = tmp_path.glob("digits-undefended-*/certificate.json")
+def test_a_run_spends_them_and_says_so(trained_root):
+    _, output = runs.run(*runs.UNDEFENDED, f"--run-root={trained_root}", "--passes=900", "-n0", "-q")
+    (path,) = trained_root.glob("digits-undefended-*/certificate.json")
     certificate = read_checked(path)
     assert certificate.budget.passes == 900, output
     assert "--passes=900" in certificate.environment.command
-    assert str(tmp_path) not in certificate.environment.command
+    assert str(trained_root) not in certificate.environment.command

@@ -1,0 +1,166 @@
+"""What else a run does: a part of the suites, attacks, networks and images of one's own, NaN."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from bench.record import read_certificate
+from tests.harness.runs import ROOT, UNDEFENDED, finished, run
+
+OWN_ATTACKS = """
+import torch
+from attacks import attack_fixture
+
+def everything_lit(classifier, targets, *, threat, budget, generator, start=None, mask=None):
+    return torch.ones(len(targets), *classifier.spec.shape)
+
+@attack_fixture
+def own_fixture():
+    return everything_lit
+"""
+
+
+OWN_NETWORKS = '''
+import torch
+from torch import nn
+
+class BreaksWhenSparse(nn.Sequential):
+    """NaN for every image with at most 14 lit pixels; a digit has 16."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        sparse = (images != 0).any(1).flatten(1).sum(1, keepdim=True) <= 14
+        return torch.where(sparse & (images.sum((1, 2, 3)) > 0)[:, None], torch.full_like(logits, float("nan")), logits)
+
+def network(spec, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(spec.pixels * spec.shape[0], 64), nn.ReLU(), nn.Linear(64, outputs))
+
+def breaks(spec, outputs):
+    return BreaksWhenSparse(nn.Flatten(), nn.Linear(spec.pixels * spec.shape[0], outputs))
+'''
+OWN_DEFENSE = """
+from bench.seeds import derive
+from bench.task import Round
+
+def untrained(task, recorder):
+    yield Round(0, task.new_network(task.spec.real_classes, derive(task.seed, "own")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["-k", "test_sparse"], 1),
+        (["-x"], None),
+        ([f"--ignore={ROOT / 'suites' / 'test_10_real_test.py'}"], 10),
+        (["--collect-only"], None),
+    ],
+)
+def test_a_partial_run_certifies_nothing(trained_root, arguments, count):
+    partial = finished(trained_root, "--defense=undefended", "--attack=l1_sparse", *arguments)
+    assert not (partial.folder / "certificate.json").exists()
+    if arguments == ["--collect-only"]:
+        assert partial.status == 0
+        assert "test_08_final_network.py" in partial.output
+        assert not list(partial.folder.rglob("*.safetensors"))
+        return
+    assert re.search(rf"partial: {count if count else r'[1-9]'} of 11, nothing certified", partial.output)
+
+
+def test_undefended_fails_criterion_8_at_scope_model_and_says_why(trained_root):
+    done = finished(trained_root, "--defense=undefended")
+    certificate = done.certificate
+    assert done.status == 1
+    assert certificate.scope == "model"
+    verdicts = [criterion.verdict for criterion in certificate.criteria]
+    assert verdicts[8] == "fail"
+    assert verdicts[2:6] == ["not_applicable"] * 4
+    assert "targets (class and seed) fooled" in certificate.criteria[8].reason
+    assert certificate.fooled_from is not None
+    assert certificate.fooled_from <= 24
+
+
+def test_attacks_from_outside_the_clone_are_in_the_ids_the_certificate_and_the_page(trained_root, tmp_path):
+    (tmp_path / "own_attacks.py").write_text(OWN_ATTACKS)
+    names = ["own_fixture", "own_attacks:everything_lit", "l1_sparse"]
+    done = finished(
+        trained_root,
+        "--defense=undefended",
+        *("-p", "own_attacks", "-v"),
+        *(f"--attack={name}" for name in names),
+        cwd=tmp_path,
+        path=tmp_path,
+    )
+    certificate = done.certificate
+    assert list(certificate.attacks) == names
+    for name in names:
+        for suite in ("00_sparse", "01_ood", "06_other_network", "07_other_process", "08_final_network"):
+            assert re.search(rf"test_{suite}\.py::\w+\[.*{re.escape(name)}.*\]", done.output), (suite, name)
+        for criterion in (0, 1, 6, 7, 8):
+            assert name in [row.attack for row in certificate.criteria[criterion].per_attack]
+    # All lit is dense, never sparse: the weak attack loses its own row, and no criterion by it.
+    rows = {row.attack: row for row in certificate.criteria[0].per_attack}
+    assert rows["own_fixture"].healthy is False
+    assert rows["own_fixture"].verdict == "fail"
+    assert certificate.criteria[0].verdict == "pass"
+    rows = {row.attack: row for row in certificate.criteria[8].per_attack}
+    assert rows["own_fixture"].verdict == "not_applicable"  # l1_sparse had fooled every target
+    pages = "".join(path.read_text() for path in (trained_root / "site").rglob("*.html"))
+    assert all(name in pages for name in names)
+    assert (
+        "lacks the required attack masked" in certificate.criteria[8].reason
+        or certificate.criteria[8].verdict == "fail"
+    )
+
+
+def test_ones_own_network_and_defense(tmp_path):
+    (tmp_path / "own_networks.py").write_text(OWN_NETWORKS)
+    (tmp_path / "own_defense.py").write_text(OWN_DEFENSE)
+    done = finished(
+        tmp_path / "runs",
+        *("--network=own_networks:network", "--defense=own_defense:untrained", "--attack=l1_sparse"),
+        cwd=tmp_path,
+        path=tmp_path,
+    )
+    assert done.certificate.defense == "own_defense:untrained"
+    assert done.certificate.criteria[10].verdict == "fail"  # it was never trained
+
+
+def test_nan_that_appears_late_makes_what_it_touches_inconclusive(tmp_path):
+    (tmp_path / "own_networks.py").write_text(OWN_NETWORKS)
+    done = finished(
+        tmp_path / "runs",
+        *("--network=own_networks:breaks", "--defense=undefended", "--attack=l1_sparse", "--pixels=14"),
+        cwd=tmp_path,
+        path=tmp_path,
+    )
+    assert done.status == 1
+    assert "Traceback" not in done.output
+    certificate = done.certificate
+    assert certificate.criteria[8].verdict == "inconclusive"
+    assert "NaN or infinite" in certificate.criteria[8].reason
+    assert certificate.criteria[10].verdict != "inconclusive"
+
+
+def test_a_folder_of_colour_images_is_certified_too(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(60):
+            values = torch.rand(9, 7, 3, generator=draw) * 80 + 150 * label
+            Image.fromarray(values.byte().numpy()).save(tmp_path / "own" / name / f"{index}.png")
+    status, output = run(
+        f"--run-root={tmp_path / 'runs'}",
+        f"--dataset=folder:{tmp_path / 'own'}",
+        *UNDEFENDED,
+    )
+    (folder,) = tmp_path.glob("runs/folder*")
+    certificate = read_certificate(folder / "certificate.json")
+    assert status == 1, output
+    assert certificate.image_shape == (3, 9, 7)
+    assert certificate.class_names == ("dark", "light")
+    assert certificate.threat.k == int(0.38 * 63)
