@@ -93,10 +93,7 @@ def test_no_more_rows_are_laid_out_than_asked_for(browser, tmp_path):
 
 
 def test_a_certificate_is_laid_out_no_slower_than_its_page_is_read(tmp_path):
-    """Against the standard library's parser on the same page, by one processor's time, each in its best of four turns.
-
-    A thousand took half a minute on one core of a fast machine and 40 s on a slow one: 0.7 to 0.8 of the reading.
-    """
+    """Against the standard library's parser on the same page, by one processor's time, in the best of four turns."""
     paths = [sample.write(tmp_path / str(number), seed=number, verdicts=VERDICTS[number % 4]) for number in range(24)]
     builder.make(paths[0], tmp_path / "site", {})
     (page,) = certificate_pages(tmp_path / "site" / "index.html")
