@@ -70,9 +70,9 @@ def environment() -> Environment:
         charts.success,
         inspect_words.people_sentence,
         standing.between,
-        standing.fooled_sentence,
+        standing.reached_sentence,
         standing.level,
-        standing.not_fooled,
+        standing.not_reached,
         standing.proof_values,
         standing.proved_sentence,
     ):

@@ -18,7 +18,7 @@ from reports.words import at_least, at_most, count
 
 WIDTHS = {"wide": 704, "narrow": 328}  # px: a page's text column, and a phone's
 APART = 27  # px: ticks never stand closer
-ROOM = 60  # px: kept for the word "fooled" beyond the pixels that fool
+ROOM = 60  # px: kept for the word "reached" beyond the pixels that reach p
 
 
 class Tick(NamedTuple):
@@ -61,7 +61,7 @@ class ProofChart:
     linear: list[Point]
     interval: list[Point]
     best: list[Point]
-    fooled: Point | None
+    reached: Point | None
     linear_path: str
     interval_path: str
     best_path: str
@@ -83,7 +83,7 @@ class ProofChart:
     @property
     def level_left(self) -> bool:
         """Whether p is written at the left end of its line: not where the cross stands there."""
-        return self.fooled is None or self.fooled.x > self.left + 2 * ROOM
+        return self.reached is None or self.reached.x > self.left + 2 * ROOM
 
 
 def proof_charts(certificate: Certificate) -> list[ProofChart]:
@@ -112,7 +112,7 @@ class _Drawing:
     def chart(self) -> ProofChart:
         linear, interval = ([(row.k, getattr(row, way)) for row in self.bounds] for way in ("linear", "interval"))
         best = [(row.k, row.best_probability) for row in self.found]
-        fooled, least = self.certificate.fooled_from, standing.level(self.certificate)
+        reached, least = self.certificate.fooled_from, standing.level(self.certificate)
         return ProofChart(
             name=self.name,
             width=self.width,
@@ -127,10 +127,10 @@ class _Drawing:
                 self._point(row.k, row.best_probability, at_least(row.best_probability), not row.carries)
                 for row in self.found
             ],
-            fooled=None if fooled is None else self._point(fooled, least, f"at least {at_least(least)}"),
+            reached=None if reached is None else self._point(reached, least, f"at least {at_least(least)}"),
             linear_path=self._ceiling(linear),
             interval_path=self._ceiling(interval),
-            best_path=self._floor(best + ([] if fooled is None else [(fooled, least)])),
+            best_path=self._floor(best + ([] if reached is None else [(reached, least)])),
         )
 
     def x(self, k: int) -> float:
@@ -142,10 +142,10 @@ class _Drawing:
         return round(self.top + ProofChart.panel * (1 - rate), 2)
 
     def _limit(self) -> int:
-        """Where the axis ends: all that is known, and room for a word beyond what fools; never past the image."""
-        threat, fooled = self.certificate.threat, self.certificate.fooled_from or 0
+        """Where the axis ends: all that is known, and room for a word beyond what reaches p; never past the image."""
+        threat, reached = self.certificate.threat, self.certificate.fooled_from or 0
         ks = [row.k for row in (*self.bounds, *self.found)] + [label.k for label in self.labels]
-        beyond = fooled * self.plot**2 // (self.plot - ROOM) ** 2 + 1
+        beyond = reached * self.plot**2 // (self.plot - ROOM) ** 2 + 1
         return max(1, min(max(threat.k, beyond, *ks), threat.pixels))
 
     def _point(self, k: int, rate: float, what: str, hollow: bool = False) -> Point:
@@ -178,20 +178,20 @@ class _Drawing:
         return [*ticks, last]
 
     def _regions(self) -> Iterator[Region]:
-        proved, fooled = self.certificate.proved_to, self.certificate.fooled_from
+        proved, reached = self.certificate.proved_to, self.certificate.fooled_from
         if proved is not None:
             yield self._region("proved", self.x(0), self.x(proved))
         first = 0 if proved is None else proved + 1
-        beyond = self.limit + 1 if fooled is None else fooled
+        beyond = self.limit + 1 if reached is None else reached
         if first < min(beyond, self.limit + 1):
-            yield self._region("open", self.x(max(first - 1, 0)) + 3, self.x(beyond) - 3 * (fooled is not None))
-        if fooled is not None:
-            yield self._region("fooled", self.x(fooled), self.x(self.limit))
+            yield self._region("open", self.x(max(first - 1, 0)) + 3, self.x(beyond) - 3 * (reached is not None))
+        if reached is not None:
+            yield self._region("reached", self.x(reached), self.x(self.limit))
 
     def _region(self, name: str, left: float, right: float) -> Region:
         width = max(3.0, round(right - left, 2))  # a single k is a place, not a length
         stripes = ""
-        if name == "fooled":
+        if name == "reached":
             places = (left + step for step in range(4, int(width) - 10, 10))
             stripes = "".join(f"M{place:.1f},{ProofChart.strip}l10,-{ProofChart.strip}" for place in places)
         return Region(name, round(left, 2), width, stripes, width > LETTER * (len(name) + 1))

@@ -35,13 +35,13 @@ class Mark(NamedTuple):
 
 
 def labels(certificate: Certificate) -> list[Label]:
-    """What the figure marks: up to where proved, from where fooled, the sparsest real training image."""
-    proved, fooled, proof = certificate.proved_to, certificate.fooled_from, certificate.proof
+    """What the figure marks: up to where proved, from where p is reached, the sparsest real training image."""
+    proved, reached, proof = certificate.proved_to, certificate.fooled_from, certificate.proof
     known = []
     if proved is not None:
         known.append(Label("proved", proved, f"proved up to {count(proved)}", "end"))
-    if fooled is not None:
-        known.append(Label("fooled", fooled, f"fooled from {count(fooled)}", "start"))
+    if reached is not None:
+        known.append(Label("reached", reached, f"reached from {count(reached)}", "start"))
     if proof is not None:
         known.append(Label("sparsest", proof.sparsest_real, f"sparsest real: {count(proof.sparsest_real)}", "end"))
     return known

@@ -1,4 +1,4 @@
-"""How far a model is proved and from where it is fooled, in words: for the pages and the terminal alike."""
+"""How far a model is proved and from where p is reached, in words: for the pages and the terminal alike."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pixels(number: int) -> str:
     return f"{count(number)} lit {'pixel' if number == 1 else 'pixels'}"
 
 
-def not_fooled(certificate: Certificate) -> str:
+def not_reached(certificate: Certificate) -> str:
     """What it means that `fooled_from` is absent."""
     return NOT_SEARCHED if certificate.frontier is None else NOT_FOUND
 
@@ -42,7 +42,7 @@ def proved_sentence(certificate: Certificate) -> str:
     return "No proof was attempted." if certificate.proof is None else certificate.proof.reason
 
 
-def fooled_sentence(certificate: Certificate) -> str:
+def reached_sentence(certificate: Certificate) -> str:
     """The fewest lit pixels that reached p, or what became of looking for them."""
     if certificate.fooled_from is not None:
         return f"An attack reached p with {pixels(certificate.fooled_from)}."
@@ -52,10 +52,10 @@ def fooled_sentence(certificate: Certificate) -> str:
 
 
 def state(certificate: Certificate, k: int) -> str:
-    """What is known of the images with at most k lit pixels: `proved`, `fooled` or `open`."""
+    """What is known of the images with at most k lit pixels: `proved`, `reached` or `open`."""
     if certificate.proved_to is not None and k <= certificate.proved_to:
         return "proved"
-    return "fooled" if certificate.fooled_from is not None and k >= certificate.fooled_from else "open"
+    return "reached" if certificate.fooled_from is not None and k >= certificate.fooled_from else "open"
 
 
 def _gap(first: int, last: int) -> str:
@@ -65,16 +65,16 @@ def _gap(first: int, last: int) -> str:
 
 
 def between(certificate: Certificate) -> str:
-    """Up to where it is proved, from where it is fooled, and which counts of lit pixels are open."""
-    proved, fooled = certificate.proved_to, certificate.fooled_from
+    """Up to where it is proved, from where p is reached, and which counts of lit pixels are open."""
+    proved, reached = certificate.proved_to, certificate.fooled_from
     first = 0 if proved is None else proved + 1
     parts = ["Nothing is proved" if proved is None else f"Proved up to {pixels(proved)}"]
-    if fooled is None:
-        parts.append(f"fooled from: {not_fooled(certificate)}")
+    if reached is None:
+        parts.append(f"reached from: {not_reached(certificate)}")
         parts.append(f"open from {count(first)}" if first <= certificate.threat.pixels else "nothing is open")
     else:
-        parts.append(f"fooled from {pixels(fooled)}")
-        parts.append(_gap(first, fooled - 1))
+        parts.append(f"reached from {pixels(reached)}")
+        parts.append(_gap(first, reached - 1))
     return "; ".join(parts) + "."
 
 
@@ -99,7 +99,7 @@ def proof_line(certificate: Certificate) -> str | None:
     proof = certificate.proof
     if proof is None or proof.proved_to is None:
         return proof and proof.reason
-    fooled = certificate.fooled_from
-    found = f"fooled from: {not_fooled(certificate)}" if fooled is None else f"fooled from {fooled}"
+    reached = certificate.fooled_from
+    found = f"reached from: {not_reached(certificate)}" if reached is None else f"reached from {reached}"
     lit = f"{proof.proved_to} lit pixel{'' if proof.proved_to == 1 else 's'}"
     return f"proved up to {lit}; {found} (sparsest real training image: {proof.sparsest_real})"

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from bench.record import Certificate, VerdictName
 from reports.machine import confident_accuracy, fooled, test_accuracy
-from reports.standing import not_fooled
+from reports.standing import not_reached
 from reports.words import cell
 
 HEADERS = (
@@ -109,7 +109,7 @@ def _row(who: Subject, seeds: Seeds) -> tuple[str, ...]:
         _each(seeds, lambda c: _percent(test_accuracy(c))),
         _each(seeds, lambda c: _percent(confident_accuracy(c))),
         _each(seeds, lambda c: _whole(c.proved_to, "none")),
-        _each(seeds, lambda c: _whole(c.fooled_from, not_fooled(c))),
+        _each(seeds, lambda c: _whole(c.fooled_from, not_reached(c))),
     )
 
 

@@ -132,8 +132,8 @@ def tightness_section(record: Tightness) -> Iterable[str]:
         targets=settings["targets"],
         passes=settings["passes"],
     )
-    yield "No image with at most *proved* lit pixels reaches p for any class; one with *fooled from* does:"
-    head = ["network", "test accuracy", "proved, intervals alone", "proved, linear bounds too", "fooled from", "p"]
+    yield "No image with at most *proved* lit pixels reaches p for any class; one with *reached from* does:"
+    head = ["network", "test accuracy", "proved, intervals alone", "proved, linear bounds too", "reached from", "p"]
     yield table(head, [_reach(name, network, record.p) for name, network in record.networks.items()])
     for name, network in record.networks.items():
         yield f"### {name}: weights `{network.weights[:12]}`"

@@ -104,41 +104,35 @@ def test_a_killed_run_resumes_and_ends_with_the_same_figures(whole, trained_root
     assert (folder / "metrics.jsonl").read_bytes() == (whole.folder / "metrics.jsonl").read_bytes()
 
 
-def test_two_workers_in_another_empty_root_train_once_and_give_the_same_certificate(whole, tmp_path):
-    parallel = finished(tmp_path, "--defense=fakeclass_bare", "-n", "2")
-    assert parallel.status == whole.status
-    assert parallel.figures == whole.figures
-    assert (parallel.folder / "metrics.jsonl").read_bytes() == (whole.folder / "metrics.jsonl").read_bytes()
-    assert Counter(re.findall(r"\d+ (passed|failed|skipped)", parallel.output)) == Counter(
-        re.findall(r"\d+ (passed|failed|skipped)", whole.output)
-    )
-
-
-def test_a_second_run_measures_nothing_again(whole):
-    before = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*.safetensors")}
-    again = finished(whole.root, "--defense=fakeclass_bare")
-    assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*.safetensors")} == before
-    assert again.figures == whole.figures
-
-
-def test_a_second_run_keeps_what_people_said_unless_a_figure_changes(whole, tmp_path):
+def test_a_second_run_measures_nothing_again_and_keeps_what_people_said_unless_a_figure_changes(whole, tmp_path):
     root = shutil.copytree(whole.root, tmp_path / "runs")
     path = next(root.glob("digits-*")) / "certificate.json"
     human = HumanRecord.model_validate(sample.human(identity(whole.certificate)))
     seen = whole.certificate.model_copy(update={"human": human})
     path.write_text(seen.model_dump_json())
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.safetensors")}
     assert finished(root, "--defense=fakeclass_bare").certificate == seen
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.safetensors")} == before
     path.write_text(seen.model_copy(update={"score": 0.5}).model_dump_json())
-    assert finished(root, "--defense=fakeclass_bare").certificate.human is None
+    again = finished(root, "--defense=fakeclass_bare")
+    assert again.certificate.human is None
+    assert again.figures == whole.figures
 
 
-def test_fresh_trains_and_measures_again_and_finds_the_same(whole):
+def test_two_workers_told_to_start_afresh_train_once_and_find_the_same(whole):
     before = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*.safetensors")}
-    again = finished(whole.root, "--defense=fakeclass_bare", "--fresh")
+    logged = (whole.folder / "metrics.jsonl").read_bytes()
+    figures = whole.figures
+    parallel = finished(whole.root, "--defense=fakeclass_bare", "--fresh", "-n", "2")
     after = {path: path.stat().st_mtime_ns for path in whole.root.rglob("*.safetensors")}
     assert set(after) == set(before)
     assert all(after[path] > before[path] for path in before)
-    assert again.figures == whole.figures
+    assert parallel.status == whole.status
+    assert parallel.figures == figures
+    assert (parallel.folder / "metrics.jsonl").read_bytes() == logged
+    assert Counter(re.findall(r"\d+ (passed|failed|skipped)", parallel.output)) == Counter(
+        re.findall(r"\d+ (passed|failed|skipped)", whole.output)
+    )
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])

@@ -24,10 +24,10 @@ ALL = {"proof": sample.proof(64, 8), "proved_to": 64, "fooled_from": None, "fron
 NOTHING_FOUND = {"fooled_from": None}
 
 
-def document(folder, change=(), *, proved=6, fooled=11, sparsest=8) -> dict:
-    """A certificate that is fooled from `fooled` on, changed as told."""
+def document(folder, change=(), *, proved=6, reached=11, sparsest=8) -> dict:
+    """A certificate of which p is reached from `reached` on, changed as told."""
     data = sample.document(folder, verdicts="ppppppppfpp")
-    data |= {"proof": sample.proof(proved, sparsest), "proved_to": proved, "fooled_from": fooled}
+    data |= {"proof": sample.proof(proved, sparsest), "proved_to": proved, "fooled_from": reached}
     data |= dict(change)
     if data["fooled_from"] is None and data["frontier"]:
         data["frontier"]["per_class"] = {"0": None}
@@ -75,8 +75,8 @@ def test_bounds_rise_before_and_attacks_at_their_k(tmp_path):
 
 def test_what_fools_raises_the_attack_to_p_at_its_own_k(tmp_path):
     chart = charts(tmp_path)[0]
-    assert (chart.fooled.x, chart.level) in stairs(chart.best_path)
-    assert chart.fooled.y == chart.level
+    assert (chart.reached.x, chart.level) in stairs(chart.best_path)
+    assert chart.reached.y == chart.level
     assert chart.level == pytest.approx(chart.top + chart.panel * (1 - 0.88))
 
 
@@ -102,11 +102,11 @@ def test_the_axis_is_the_square_root_and_its_ticks_keep_their_distance(tmp_path)
 @pytest.mark.parametrize("proved", [0, 1, 5, 12, 20, 21, 40, 63])
 def test_labels_stay_inside_and_never_share_a_row(tmp_path, proved):
     data = document(tmp_path, {"frontier": None}, proved=proved)
-    for fooled, sparsest in itertools.product((proved + 1, (proved + 65) // 2, 64, None), (0, 16, 20, 22, 64)):
-        data |= {"fooled_from": fooled, "proof": sample.proof(proved, sparsest)}
+    for reached, sparsest in itertools.product((proved + 1, (proved + 65) // 2, 64, None), (0, 16, 20, 22, 64)):
+        data |= {"fooled_from": reached, "proof": sample.proof(proved, sparsest)}
         for chart in proof_charts(sample.parsed(data)):
             baselines = [mark.baseline for mark in chart.marks]
-            assert len(baselines) == len(set(baselines)) == 2 + (fooled is not None)
+            assert len(baselines) == len(set(baselines)) == 2 + (reached is not None)
             assert max(baselines) < chart.top - chart.strip - 10
             for mark in chart.marks:
                 needed = LETTER * len(mark.text)
@@ -116,7 +116,7 @@ def test_labels_stay_inside_and_never_share_a_row(tmp_path, proved):
 
 
 def test_close_marks_have_lines_that_cross_no_label(tmp_path):
-    for chart in charts(tmp_path, {"frontier": None}, proved=21, fooled=22, sparsest=20):
+    for chart in charts(tmp_path, {"frontier": None}, proved=21, reached=22, sparsest=20):
         for mark, other in itertools.permutations(chart.marks, 2):
             width = LETTER * len(other.text)
             left = other.text_x - (width if other.anchor == "end" else 0)
@@ -127,44 +127,44 @@ def test_close_marks_have_lines_that_cross_no_label(tmp_path):
 @pytest.mark.parametrize(
     ("change", "numbers", "regions"),
     [
-        ({}, {}, ["proved", "open", "fooled"]),
-        ({}, {"proved": 10}, ["proved", "fooled"]),
+        ({}, {}, ["proved", "open", "reached"]),
+        ({}, {"proved": 10}, ["proved", "reached"]),
         (NOTHING_FOUND, {}, ["proved", "open"]),
-        (NO_PROOF, {}, ["open", "fooled"]),
-        (UNSUPPORTED, {}, ["open", "fooled"]),
-        (NO_PROOF, {"fooled": 0}, ["fooled"]),
+        (NO_PROOF, {}, ["open", "reached"]),
+        (UNSUPPORTED, {}, ["open", "reached"]),
+        (NO_PROOF, {"reached": 0}, ["reached"]),
         (ALL, {}, ["proved"]),
     ],
 )
 def test_regions_in_order_without_overlap(tmp_path, change, numbers, regions):
     change = dict(change)
-    if "fooled" in numbers:
-        change["fooled_from"] = numbers["fooled"]
+    if "reached" in numbers:
+        change["fooled_from"] = numbers["reached"]
     for chart in charts(tmp_path, change, **numbers):
         assert [region.name for region in chart.regions] == regions
         for before, after in itertools.pairwise(chart.regions):
             assert before.left + before.width <= after.left
         assert all(region.worded for region in chart.regions)
-        assert all(bool(region.stripes) == (region.name == "fooled") for region in chart.regions)
+        assert all(bool(region.stripes) == (region.name == "reached") for region in chart.regions)
 
 
 @pytest.mark.parametrize(
-    ("proved", "fooled", "said"),
+    ("proved", "reached", "said"),
     [
-        (9, 11, "Proved up to 9 lit pixels; fooled from 11 lit pixels; open at 10."),
-        (10, 11, "Proved up to 10 lit pixels; fooled from 11 lit pixels; nothing is open."),
-        (1, None, "Proved up to 1 lit pixel; fooled from: nothing found; open from 2."),
-        (0, 1, "Proved up to 0 lit pixels; fooled from 1 lit pixel; nothing is open."),
+        (9, 11, "Proved up to 9 lit pixels; reached from 11 lit pixels; open at 10."),
+        (10, 11, "Proved up to 10 lit pixels; reached from 11 lit pixels; nothing is open."),
+        (1, None, "Proved up to 1 lit pixel; reached from: nothing found; open from 2."),
+        (0, 1, "Proved up to 0 lit pixels; reached from 1 lit pixel; nothing is open."),
     ],
 )
-def test_what_is_open_is_named(tmp_path, proved, fooled, said):
-    data = document(tmp_path, {"fooled_from": fooled}, proved=proved)
+def test_what_is_open_is_named(tmp_path, proved, reached, said):
+    data = document(tmp_path, {"fooled_from": reached}, proved=proved)
     assert standing.between(sample.parsed(data)) == said
 
 
-@pytest.mark.parametrize(("fooled", "left"), [(1, [True, False]), (22, [True, True]), (None, [True, True])])
-def test_p_is_written_where_the_cross_does_not_stand(tmp_path, fooled, left):
-    assert [chart.level_left for chart in charts(tmp_path, {"fooled_from": fooled}, proved=0)] == left
+@pytest.mark.parametrize(("reached", "left"), [(1, [True, False]), (22, [True, True]), (None, [True, True])])
+def test_p_is_written_where_the_cross_does_not_stand(tmp_path, reached, left):
+    assert [chart.level_left for chart in charts(tmp_path, {"fooled_from": reached}, proved=0)] == left
 
 
 def test_what_is_proved_at_0_only_still_has_a_region(tmp_path):
@@ -177,7 +177,7 @@ def test_nothing_known_no_figure(tmp_path):
     assert charts(tmp_path / "a", nothing) == []
     text = figure(page(tmp_path / "b", nothing))
     assert "No proof was attempted." in text
-    assert "fooled from: not searched" in text
+    assert "reached from: not searched" in text
     assert "<svg" not in text
 
 
@@ -188,8 +188,8 @@ def test_the_figure_has_a_text_alternative_and_words(tmp_path, name):
     svg = text[text.index(f'class="chart proof-chart {name}"') :]
     svg = svg[: svg.index("</svg>")]
     assert f'aria-labelledby="proof-title-{name} proof-text-{name}"' in svg
-    assert "Proved up to 6 lit pixels; fooled from 11 lit pixels; open from 7 to 10." in svg
-    for word in ("proved", "open", "fooled", "proved up to 6", "fooled from 11", "sparsest real: 8", "p 88.0%"):
+    assert "Proved up to 6 lit pixels; reached from 11 lit pixels; open from 7 to 10." in svg
+    for word in ("proved", "open", "reached", "proved up to 6", "reached from 11", "sparsest real: 8", "p 88.0%"):
         assert f">{word}</text>" in svg
     assert "Proved bound, 5 lit pixels: at most 50.000%" in svg
     assert "Best attack, 5 lit pixels: 25.000%; the control is not reached either" in svg
@@ -202,7 +202,7 @@ def test_every_row_stands_in_the_table(tmp_path):
     assert list(cells) == ["0", "1", "2", "5", "6", "7", "10", "20"]
     assert cells["5"] == (["50.000%", "68.998%", "25.000%"], "proved")
     assert cells["7"] == (["88.080%", "94.268%", "\N{EN DASH}"], "open")
-    assert [cells[k][1] for k in ("6", "10", "20")] == ["proved", "open", "fooled"]
+    assert [cells[k][1] for k in ("6", "10", "20")] == ["proved", "open", "reached"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_every_row_stands_in_the_table(tmp_path):
         (NO_PROOF, "No proof was attempted.", "no real class above this"),
         (UNSUPPORTED, "No proof: Tanh is not supported.", "no real class above this"),
         (NOTHING_FOUND, "No attack found an image that reaches p.", "fewest that reached p"),
-        (ALL, "Proved up to 64 lit pixels; fooled from: not searched; nothing is open.", "best attack found"),
+        (ALL, "Proved up to 64 lit pixels; reached from: not searched; nothing is open.", "best attack found"),
         ({"frontier": None}, "An attack reached p with 11 lit pixels.", "best attack found"),
     ],
 )

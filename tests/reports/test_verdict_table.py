@@ -54,18 +54,18 @@ def test_it_is_ascii_where_the_certificate_is(tmp_path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({}, "proved up to 6 lit pixels; fooled from 11 (sparsest real training image: 8)"),
+        ({}, "proved up to 6 lit pixels; reached from 11 (sparsest real training image: 8)"),
         (
             {"fooled_from": None, "frontier": {"attacks": [], "per_class": {}, "rows": []}},
-            "proved up to 6 lit pixels; fooled from: nothing found (sparsest real training image: 8)",
+            "proved up to 6 lit pixels; reached from: nothing found (sparsest real training image: 8)",
         ),
         (
             {"fooled_from": None, "frontier": None},
-            "proved up to 6 lit pixels; fooled from: not searched (sparsest real training image: 8)",
+            "proved up to 6 lit pixels; reached from: not searched (sparsest real training image: 8)",
         ),
         (
             {"proof": sample_proof(1, 8), "proved_to": 1},
-            "proved up to 1 lit pixel; fooled from 11 (sparsest real training image: 8)",
+            "proved up to 1 lit pixel; reached from 11 (sparsest real training image: 8)",
         ),
         (
             {"proof": sample_proof(6, 8) | {"proved_to": None, "reason": "No proof: Tanh."}, "proved_to": None},
