@@ -153,7 +153,7 @@ def test_a_whole_inspection_by_keyboard_reaches_the_certificate(fresh, made, tmp
         press(browser, *(("y", label or "-") if known.kind == "real" else ("n",)))
     assert text(browser, "done") == f"All {IMAGES} images are marked"
     press(browser, Keys.TAB, *"Ann y3nx", Keys.BACKSPACE, Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.TAB, Keys.ENTER)
-    (saved,) = WebDriverWait(browser, 10).until(lambda _: list(tmp_path.glob("inspection-*-Ann-y3n.json")))
+    (saved,) = WebDriverWait(browser, 60).until(lambda _: list(tmp_path.glob("inspection-*-Ann-y3n.json")))
     assert text(browser, "saved").startswith(f"Saved {IMAGES} marks as {saved.name}")
     written = json.loads(saved.read_text())
     assert set(written) == {"schema_version", "certificate", "page", "rater", "marks"}
