@@ -46,13 +46,19 @@ def start(profile: Path) -> Iterator:
 
 
 def show(browser, page, size="desktop", scheme="light", **media):
+    """Open a page and wait until all of it is there: a busy browser says so before."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
     width, height = SIZES[size]
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
     wanted = {"prefers-color-scheme": scheme} | media
     features = {"features": [{"name": name.replace("_", "-"), "value": value} for name, value in wanted.items()]}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    browser.execute_script("window.leftBehind = true")
     browser.get(page.as_uri())
+    there = "return !window.leftBehind && document.readyState === 'complete'"
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(there))
 
 
 class Hosted(NamedTuple):

@@ -6,7 +6,6 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from reports.build import build
 from tests.reports import sample
@@ -106,13 +105,9 @@ def test_the_image_that_is_clicked_is_the_one_shown(shown):
 
 
 def frames(browser) -> list[int]:
-    """Which rounds' sheets are seen, as soon as one is: a busy browser may take its time to lay the page out."""
+    """Which rounds' sheets are seen."""
     script = "return [...document.querySelectorAll('#frames figure')].map(one => one.getClientRects().length > 0)"
-
-    def seen(_) -> list[int]:
-        return [place for place, shown in enumerate(browser.execute_script(script)) if shown]
-
-    return WebDriverWait(browser, 60).until(seen)
+    return [place for place, seen in enumerate(browser.execute_script(script)) if seen]
 
 
 def test_a_round_is_named_with_its_attack(shown):

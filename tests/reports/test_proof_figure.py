@@ -73,7 +73,7 @@ def test_bounds_rise_before_and_attacks_at_their_k(tmp_path):
     assert found[-1] == (chart.end, chart.best[-1].y)
 
 
-def test_what_fools_raises_the_attack_to_p_at_its_own_k(tmp_path):
+def test_what_reaches_p_raises_the_attack_to_p_at_its_own_k(tmp_path):
     chart = charts(tmp_path)[0]
     assert (chart.reached.x, chart.level) in stairs(chart.best_path)
     assert chart.reached.y == chart.level
