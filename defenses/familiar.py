@@ -34,6 +34,7 @@ MOST_REFERENCES, MOST_TEXTURES = 32768, 16384
 SOFT = 0.01  # brightness up to which a root's slope is held back: an unlit pixel's would outshout all others
 TINY = 1e-6
 CHUNK = 512
+PARTS = 16  # of a group of references, of which only the closest is compared at first
 TEXTURES = 6  # figures of `views.texture`
 DISTANCES = 5
 
@@ -118,13 +119,17 @@ class Familiar(nn.Module):
         return torch.stack([euclidean, cosine, self._class_distance(images), self._texture(images), glow], dim=1)
 
     def _nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance to the nearest references, Euclidean and between directions: both from the same products."""
-        own = rows.square().sum(dim=1)
-        products = rows @ self.frame @ self.references.T
-        euclidean = (own - _nearest_mean(2 * products - self.squares)).clamp_min(TINY).sqrt()
-        faint = views.FAINT**2
-        cosines = _nearest_mean((products + faint) / (self.squares + faint).sqrt()) / (own + faint).sqrt()
-        return euclidean, (2 - 2 * cosines).clamp_min(TINY).sqrt()
+        """Distance to the nearest references, Euclidean and between directions; which those are has no gradient."""
+        own, inside, faint = rows.square().sum(dim=1), rows @ self.frame, views.FAINT**2
+        lengths = (self.squares + faint).sqrt()
+        with torch.no_grad():
+            products = inside @ self.references.T
+            near, along = _closest(products - self.squares / 2), _closest(products.add_(faint).div_(lengths))
+        closeness = 2 * _products(inside, self.references[near]) - self.squares[near]
+        euclidean = (own - closeness.mean(dim=1)).clamp_min(TINY).sqrt()
+        cosines = (_products(inside, self.references[along]) + faint) / lengths[along]
+        cosine = cosines.mean(dim=1) / (own + faint).sqrt()
+        return euclidean, (2 - 2 * cosine).clamp_min(TINY).sqrt()
 
     def _class_distance(self, images: Tensor) -> Tensor:
         inside, left = self._framed(_roots(images))
@@ -133,8 +138,11 @@ class Familiar(nn.Module):
 
     def _texture(self, images: Tensor) -> Tensor:
         look = (views.texture(images) - self.texture_mean) @ self.texture_white
-        closeness = 2 * look @ self.textures.T - self.textures.square().sum(dim=1)
-        return (look.square().sum(dim=1) - _nearest_mean(closeness)).clamp_min(TINY).sqrt()
+        squares = self.textures.square().sum(dim=1)
+        with torch.no_grad():
+            near = _closest(look @ self.textures.T - squares / 2)
+        closeness = 2 * _products(look, self.textures[near]) - squares[near]
+        return (look.square().sum(dim=1) - closeness.mean(dim=1)).clamp_min(TINY).sqrt()
 
     def _rarity(self, distances: Tensor) -> Tensor:
         """`Scale` of each distance; below the start of its tail negative."""
@@ -193,9 +201,22 @@ def _quantiles(columns: Tensor, shares: Sequence[float]) -> Tensor:
     return torch.stack([column.quantile(share) for column, share in zip(columns.unbind(dim=1), shares, strict=True)])
 
 
-def _nearest_mean(closeness: Tensor) -> Tensor:
-    """The mean closeness of the NEIGHBOURS closest: [N, R] -> [N]."""
-    return closeness.topk(min(NEIGHBOURS, closeness.shape[1]), dim=1).values.mean(dim=1)
+def _closest(closeness: Tensor) -> Tensor:
+    """The indices of the NEIGHBOURS closest: [N, R] -> [N, K]; R is a multiple of PARTS.
+
+    Of the groups of PARTS, those with the highest peaks hold them all, so that few are sorted.
+    """
+    groups = closeness.unflatten(1, (PARTS, -1))
+    peaks = groups.amax(dim=1)
+    best = peaks.topk(min(NEIGHBOURS, peaks.shape[1]), dim=1).indices
+    members = groups.gather(2, best[:, None].expand(-1, PARTS, -1)).flatten(1)
+    chosen = members.topk(min(NEIGHBOURS, members.shape[1]), dim=1).indices
+    return chosen // best.shape[1] * peaks.shape[1] + best.gather(1, chosen % best.shape[1])
+
+
+def _products(rows: Tensor, others: Tensor) -> Tensor:
+    """Of each row with its own others: [N, D] and [N, K, D] -> [N, K]."""
+    return torch.einsum("nd,nkd->nk", rows, others)
 
 
 def _roots(images: Tensor) -> Tensor:

@@ -14,7 +14,19 @@ from bench.materials.data import load
 from bench.materials.gate import Gated
 from bench.materials.networks import build, cnn
 from bench.types import BadInputError
-from defenses.familiar import DISTANCES, NEIGHBOURS, OPEN, SURE, SURE_OF, TAKEN, Familiar, _roots, familiar
+from defenses.familiar import (
+    DISTANCES,
+    NEIGHBOURS,
+    OPEN,
+    PARTS,
+    SURE,
+    SURE_OF,
+    TAKEN,
+    Familiar,
+    _closest,
+    _roots,
+    familiar,
+)
 from defenses.gate import close_count, count_gate, fit_count, oddities
 
 
@@ -82,6 +94,24 @@ def test_distances_to_the_nearest_are_those_of_the_definition(closed, digits):
     assert torch.allclose(euclidean, nearest.square().mean(dim=1).sqrt(), atol=1e-3)
     cosines = torch.nn.functional.cosine_similarity(images[:, None], references[None], dim=2)
     assert torch.allclose(cosine, (2 - 2 * cosines.topk(NEIGHBOURS).values.mean(dim=1)).sqrt(), atol=1e-3)
+
+
+def test_their_slopes_are_those_of_the_definition_too(closed, digits):
+    images = oddities(digits.test.images[:20], torch.Generator().manual_seed(0)).flatten(1).requires_grad_()
+    references = closed.references @ closed.frame.T  # whole images: on digits there are as many axes as pixels
+    nearest = torch.cdist(images, references).topk(NEIGHBOURS, largest=False).values.square().mean(dim=1).sqrt()
+    expected, found = (
+        torch.autograd.grad(distances.sum(), images)[0] for distances in (nearest, closed._nearest(images)[0])
+    )
+    assert torch.allclose(found, expected, atol=1e-3)
+    assert expected.norm(dim=1).min() > 0.5
+
+
+@pytest.mark.parametrize("groups", [2, 40])
+def test_the_closest_few_are_found_among_groups(groups):
+    closeness = torch.randn(50, groups * PARTS, generator=torch.Generator().manual_seed(groups))
+    found = closeness.gather(1, _closest(closeness))
+    assert torch.equal(found, closeness.topk(NEIGHBOURS).values)
 
 
 def test_each_distance_has_a_limit_of_its_own(digits):
