@@ -25,11 +25,12 @@ from defenses.gate import behind, counted
 
 OPEN, SURE = 6.0, math.log(9)  # the gate's logit on what is familiar, and at a limit: 90%
 STEEP = 20.0  # what a unit of oddness costs just below a limit, and the most it costs beyond
-SURE_OF = (0.995, 0.985, 0.985, 0.989, 0.9995, 0.98)  # the share of unseen real images below each limit: 90% or surer
+SURE_OF = (0.994, 0.993, 0.993, 0.99, 0.9995, 0.975)  # the share of unseen real images below each limit: 90% or surer
 TAKEN = (0.999, 0.998, 0.998, 0.998, 0.9998, 0.997)  # the share that is more likely real than not
 NEIGHBOURS = 8  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
-AXES = 128
+AXES = 128  # in which the nearest real images are found
+CLASS_AXES = 256  # in which a class has its shape, as for the judge
 MOST_REFERENCES, MOST_TEXTURES = 32768, 16384
 SOFT = 0.01  # brightness up to which a root's slope is held back: an unlit pixel's would outshout all others
 TINY = 1e-6
@@ -52,16 +53,16 @@ class Familiar(nn.Module):
     def __init__(self, spec: ImageSpec):
         super().__init__()
         size, classes = spec.shape[0] * spec.pixels, spec.real_classes
-        axes = min(AXES, size)
+        axes, own = min(AXES, size), min(CLASS_AXES, size)
         references, textures = min(MOST_REFERENCES, 32 * size), min(MOST_TEXTURES, 16 * size)
         for name, shape in {
             "frame": (size, axes),
             "references": (references, axes),
             "squares": (references,),
             "centre": (size,),
-            "axes": (size, axes),
-            "means": (classes, axes),
-            "whitenings": (classes, axes, axes),
+            "axes": (size, own),
+            "means": (classes, own),
+            "whitenings": (classes, own, own),
             "outside": (classes,),
             "texture_mean": (TEXTURES,),
             "texture_white": (TEXTURES, TEXTURES),
