@@ -25,7 +25,7 @@ from defenses.gate import behind, counted
 
 OPEN, SURE = 6.0, math.log(9)  # the gate's logit on what is familiar, and at a limit: 90%
 STEEP = 20.0  # what a unit of oddness costs just below a limit, and the most it costs beyond
-SURE_OF = (0.994, 0.993, 0.993, 0.99, 0.9995, 0.975)  # the share of unseen real images below each limit: 90% or surer
+SURE_OF = (0.993, 0.988, 0.99, 0.989, 0.9995, 0.975)  # the share of unseen real images below each limit: 90% or surer
 TAKEN = (0.999, 0.998, 0.998, 0.998, 0.9998, 0.997)  # the share that is more likely real than not
 NEIGHBOURS = 8  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them

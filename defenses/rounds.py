@@ -28,7 +28,7 @@ from bench.verify import logits_of, reached
 
 FIRST_PASSES = 100  # of the first round's attack; doubled every other round up to the task's budget
 QUIET_ROUNDS = 2  # without a find at full strength, after which training ends; or one for each of more attacks
-VARIED_EPOCHS = 3  # times the usual ones, where images are never the same twice
+VARIED_EPOCHS = 6  # times the usual ones, where images are never the same twice
 EPOCHS_PER_ROUND = 0.2  # of those that real data alone takes
 
 Teach = Callable[[nn.Module, Task, list[Batch], torch.Generator], dict[str, Any]]
