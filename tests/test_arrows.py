@@ -35,7 +35,7 @@ ROOMS = {
     "bench/audit": ("bench", "attacks"),
     "bench/arsenal": ("bench", "attacks"),
     "bench/figures": ("bench", "attacks", "defenses"),
-    "bench/speed": ("bench", "attacks"),
+    "bench/speed": ("bench", "attacks", "defenses"),
     "attacks": ("bench", "attacks"),
     "defenses": ("bench", "attacks", "defenses"),
     "reports": ("bench.record", "bench.files", "reports"),
