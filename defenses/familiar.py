@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from bench.harness.registry import NETWORKS
 from bench.materials import views
-from bench.materials.detectors import SMALL, whitening
+from bench.materials.detectors import AXES, NEAREST_AXES, SMALL, whitening
 from bench.materials.judge import FOLDS, Scale
 from bench.materials.split import Split
 from bench.materials.training import warped
@@ -29,8 +29,6 @@ SURE_OF = (0.993, 0.988, 0.99, 0.989, 0.9995, 0.975)  # the share of unseen real
 TAKEN = (0.999, 0.998, 0.998, 0.998, 0.9998, 0.997)  # the share that is more likely real than not
 NEIGHBOURS = 8  # whose mean is a distance to the nearest: to be near one image is what an attack learns by heart
 PLENTY = 2_400  # images from which on none is repeated, warped, to make more of them
-AXES = 128  # in which the nearest real images are found
-CLASS_AXES = 256  # in which a class has its shape, as for the judge
 MOST_REFERENCES, MOST_TEXTURES = 32768, 16384
 SOFT = 0.01  # brightness up to which a root's slope is held back: an unlit pixel's would outshout all others
 TINY = 1e-6
@@ -53,11 +51,11 @@ class Familiar(nn.Module):
     def __init__(self, spec: ImageSpec):
         super().__init__()
         size, classes = spec.shape[0] * spec.pixels, spec.real_classes
-        axes, own = min(AXES, size), min(CLASS_AXES, size)
+        nearest, own = min(NEAREST_AXES, size), min(AXES, size)  # as many as the judges see
         references, textures = min(MOST_REFERENCES, 32 * size), min(MOST_TEXTURES, 16 * size)
         for name, shape in {
-            "frame": (size, axes),
-            "references": (references, axes),
+            "frame": (size, nearest),
+            "references": (references, nearest),
             "squares": (references,),
             "centre": (size,),
             "axes": (size, own),
@@ -126,8 +124,7 @@ class Familiar(nn.Module):
         with torch.no_grad():
             products = inside @ self.references.T
             near, along = _closest(products - self.squares / 2), _closest(products.add_(faint).div_(lengths))
-        closeness = 2 * _products(inside, self.references[near]) - self.squares[near]
-        euclidean = (own - closeness.mean(dim=1)).clamp_min(TINY).sqrt()
+        euclidean = _apart(own, _products(inside, self.references[near]), self.squares[near])
         cosines = (_products(inside, self.references[along]) + faint) / lengths[along]
         cosine = cosines.mean(dim=1) / (own + faint).sqrt()
         return euclidean, (2 - 2 * cosine).clamp_min(TINY).sqrt()
@@ -142,8 +139,7 @@ class Familiar(nn.Module):
         squares = self.textures.square().sum(dim=1)
         with torch.no_grad():
             near = _closest(look @ self.textures.T - squares / 2)
-        closeness = 2 * _products(look, self.textures[near]) - squares[near]
-        return (look.square().sum(dim=1) - closeness.mean(dim=1)).clamp_min(TINY).sqrt()
+        return _apart(look.square().sum(dim=1), _products(look, self.textures[near]), squares[near])
 
     def _rarity(self, distances: Tensor) -> Tensor:
         """`Scale` of each distance; below the start of its tail negative."""
@@ -218,6 +214,11 @@ def _closest(closeness: Tensor) -> Tensor:
 def _products(rows: Tensor, others: Tensor) -> Tensor:
     """Of each row with its own others: [N, D] and [N, K, D] -> [N, K]."""
     return torch.einsum("nd,nkd->nk", rows, others)
+
+
+def _apart(own: Tensor, products: Tensor, squares: Tensor) -> Tensor:
+    """Root mean squared distance of rows from K others each: own squares [N], products and squares [N, K] -> [N]."""
+    return (own - (2 * products - squares).mean(dim=1)).clamp_min(TINY).sqrt()
 
 
 def _roots(images: Tensor) -> Tensor:

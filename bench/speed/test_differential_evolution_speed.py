@@ -6,8 +6,6 @@ and each is measured in processor time, at its fastest.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from bench.materials.data import load
 from bench.materials.networks import build, cnn
 from bench.materials.training import train_classifier
 from bench.meter import Meter
+from bench.speed.clock import timed
 from bench.types import Budget, ImageSpec, ThreatModel
 from bench.verify import logits_of, reached
 
@@ -97,12 +96,6 @@ def one_of_scipys(network: nn.Module, spec: ImageSpec, k: int, target: Tensor, s
 def success(network: nn.Module, images: Tensor, k: int) -> float:
     threat, targets = ThreatModel(0.9, k), targets_of(len(images))
     return reached(logits_of(network, images), images, targets, threat).float().mean().item()
-
-
-def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    start = time.process_time()
-    images = work()
-    return time.process_time() - start, images
 
 
 @pytest.mark.parametrize("case", CASES)

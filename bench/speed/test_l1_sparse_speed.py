@@ -6,15 +6,13 @@ and each is measured in processor time, at its fastest.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from attacks.l1_sparse import l1_sparse
 from bench.meter import Meter
+from bench.speed.clock import timed
 from bench.types import Budget, ThreatModel
 from bench.verify import logits_of, reached
 
@@ -26,12 +24,6 @@ LOADS = {
     "1000 images that fall": (1000, THREAT, BUDGET),
     "200 images that stand": (200, ThreatModel(0.9, 3), Budget(200)),
 }
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def targets_of(count: int) -> Tensor:
@@ -88,8 +80,8 @@ def test_thirty_times_the_fooling_images_per_second_of_plain_l1_adam(benchmark, 
 
     slow = fast = float("inf")
     for _ in range(2):
-        slow = min(slow, seconds(lambda: baseline(classifier, 100)))
-        fast = min(fast, *(seconds(lambda: attack(classifier, 1000)) for _ in range(5)))
+        slow = min(slow, timed(lambda: baseline(classifier, 100))[0])
+        fast = min(fast, *(timed(lambda: attack(classifier, 1000))[0] for _ in range(5)))
     images = benchmark.pedantic(attack, args=(classifier, 1000), rounds=5)
     ours, theirs = rate(images), rate(baseline(classifier, 100))
     figures = {
@@ -115,8 +107,8 @@ def test_at_most_a_quarter_above_the_bare_passes(benchmark, network, mnist):
         attack(log, *load)
         sizes = list(log.sizes)
         for _ in range(9):
-            whole[name] = min(whole[name], seconds(lambda load=load: attack(log, *load)))
-            bare[name] = min(bare[name], seconds(lambda sizes=sizes: bare_passes(log.meter, sizes, images)))
+            whole[name] = min(whole[name], timed(lambda load=load: attack(log, *load))[0])
+            bare[name] = min(bare[name], timed(lambda sizes=sizes: bare_passes(log.meter, sizes, images))[0])
         benchmark.extra_info[f"ratio, {name}"] = whole[name] / bare[name]
     ratio = sum(whole.values()) / sum(bare.values())
     benchmark.extra_info.update(ratio=ratio, bare_seconds=sum(bare.values()))
