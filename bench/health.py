@@ -33,7 +33,7 @@ class Cause(StrEnum):
 
 
 REMEDIES = {
-    Cause.JUDGE_UNSOUND: "See its controls; give the judge more real data, or a detector that tells them apart.",
+    Cause.JUDGE_UNSOUND: "Nothing rests on a judge whose controls fail.",
     Cause.ATTACK_UNHEALTHY: "Give the attack more passes (--budget full) or strengthen it.",
     Cause.ATTACK_MISSING: "Run without --attack, or add the missing one.",
     Cause.NOT_FINITE: "Look for an overflow in the network; its logits must be finite for every image in [0, 1].",

@@ -94,7 +94,7 @@ def ood(session: Session) -> Measurement:
     )
     broken = [control for control in controls if control.required and control.holds is False]
     findings = tuple(
-        Finding(cause=Cause.JUDGE_UNSOUND, sentence=f"The judge fails its control {control.name!r}: {control.reason}")
+        Finding(cause=Cause.JUDGE_UNSOUND, sentence=f"The judge fails its control {control.name!r}: {control.reason}.")
         for control in broken
     )
     return Measurement(

@@ -106,7 +106,8 @@ def decide(measurement: Measurement, thresholds: Thresholds) -> CriterionRecord:
     if measurement.findings and verdict == PASS:
         verdict = INCONCLUSIVE
     if measurement.findings and verdict == INCONCLUSIVE:
-        reason = " ".join([reason, *(f"{f.sentence} {f.remedy}" for f in measurement.findings)])
+        told = [f.sentence for f in measurement.findings] + [f.remedy for f in measurement.findings]
+        reason = " ".join([reason, *dict.fromkeys(told)])  # many findings may have one remedy
     if measurement.not_applicable:
         verdict, reason = NOT_APPLICABLE, measurement.not_applicable
     applicable = verdict != NOT_APPLICABLE

@@ -146,7 +146,7 @@ def test_a_folder_of_colour_images_is_certified_too(tmp_path):
             Image.fromarray(values.byte().numpy()).save(tmp_path / "own" / name / f"{index}.png")
     status, output = run(
         f"--run-root={tmp_path / 'runs'}",
-        *(f"--dataset=folder:{tmp_path / 'own'}", "--budget=quick", "--max-rounds=1", "--attack=l1_sparse", "-n2"),
+        *(f"--dataset=folder:{tmp_path / 'own'}", "--budget=quick", "--max-rounds=1", "--attack=l1_sparse"),
     )
     (folder,) = tmp_path.glob("runs/folder*")
     certificate = read_certificate(folder / "certificate.json")

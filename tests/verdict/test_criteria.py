@@ -46,6 +46,12 @@ def test_a_finding_is_told_with_its_remedy():
     assert FINDING.remedy in reason
 
 
+def test_a_remedy_that_findings_share_is_told_once_and_after_all_of_them():
+    other = FINDING.model_copy(update={"sentence": "The judge fails another."})
+    reason = decide(total(8, 0, 300, findings=(FINDING, other)), ALLOWED).reason
+    assert reason.endswith(f"{FINDING.sentence} {other.sentence} {FINDING.remedy}")
+
+
 def test_the_worst_required_attack_decides_and_another_one_loses_only_its_row():
     parts = {"l1_sparse": part(300, 300), "weak": part(10, 300, required=False)}
     record = decide(Measurement(id=0, per_attack=parts), ALLOWED)
