@@ -33,7 +33,7 @@ class Cause(StrEnum):
 
 
 REMEDIES = {
-    Cause.JUDGE_UNSOUND: "Nothing rests on a judge whose controls fail.",
+    Cause.JUDGE_UNSOUND: "Mend the judge first, as each control says; nothing rests on it before.",
     Cause.ATTACK_UNHEALTHY: "Give the attack more passes (--budget full) or strengthen it.",
     Cause.ATTACK_MISSING: "Run without --attack, or add the missing one.",
     Cause.NOT_FINITE: "Look for an overflow in the network; its logits must be finite for every image in [0, 1].",
