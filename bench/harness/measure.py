@@ -23,7 +23,7 @@ from bench.types import NonFiniteError, Outcome
 from bench.verdict.criteria import CRITERIA, REQUIRED_ATTACKS
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 from bench.verdict.stats import CONFIDENCE, ratio
-from bench.verify import Verified
+from bench.verify import Verified, logits_of
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
@@ -173,8 +173,10 @@ def final_network(session: Session) -> Measurement:
     targets = balanced_targets(session.spec.real_classes, session.settings.plan.images)
     worst = {name: torch.zeros(len(targets), dtype=torch.bool) for name in ("fooled", "borderline", "reached")}
     probability = torch.zeros(len(targets))
+    alike = []
     for name, made in session.gallery.cascade().items():
         found = made.verified
+        alike.append(_named_alike(session, found))
         fooling = found.is_(Outcome.FOOLING)
         worst["fooled"][made.targets] |= fooling
         worst["borderline"][made.targets] |= found.is_(Outcome.FOOLING, Outcome.BORDERLINE)
@@ -183,7 +185,7 @@ def final_network(session: Session) -> Measurement:
         total, per_class = _counted(session, found, fooling)
         nothing = None if len(made.targets) else "No target still stood: cheaper attacks had fooled them all."
         parts[name] = AttackCounts(
-            total=total,
+            total=total.model_copy(update={"means": total.means | _agreement(alike[-1:])}),
             per_class=per_class,
             healthy=healthy[name],
             required=name in REQUIRED_ATTACKS,
@@ -202,8 +204,22 @@ def final_network(session: Session) -> Measurement:
         per_class=per_class,
         per_attack=parts,
         findings=tuple(_ensemble_findings(session, healthy, total.n)),
-        figures=total.means | _operating(session) | _real_classes_alone(session),
+        figures=total.means | _agreement(alike) | _operating(session) | _real_classes_alone(session),
     )
+
+
+def _named_alike(session: Session, found: Verified) -> Tensor:
+    """Which of the images that the judge takes for real network B, which knows none of them, gives to their target."""
+    real = found.is_(Outcome.IN_DISTRIBUTION)
+    if not real.any():
+        return real[:0]
+    return logits_of(session.network_b, found.images[real]).argmax(dim=1) == found.targets[real]
+
+
+def _agreement(alike: list[Tensor]) -> dict[str, float]:
+    """For information: what another network takes for another class fools, too, if not as this bench means it."""
+    every = torch.cat(alike) if alike else torch.zeros(0)
+    return {"network_b_agrees": float(every.double().mean())} if len(every) else {}
 
 
 def _real_classes_alone(session: Session) -> dict[str, float]:

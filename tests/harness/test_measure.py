@@ -25,7 +25,7 @@ SPEC = ImageSpec((1, 1, 1), 4, ("a", "b"))
 ALLOWED = Thresholds(
     rates=dict.fromkeys(range(8), 0.95) | {8: 0.01}, real=RealThresholds(accuracy=0.9, confident_accuracy=0.8)
 )
-FOOLING, UNCONFIDENT = OUTCOMES.index(Outcome.FOOLING), OUTCOMES.index(Outcome.UNCONFIDENT)
+FOOLING, REAL, UNCONFIDENT = map(OUTCOMES.index, (Outcome.FOOLING, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT))
 
 
 def images(outcomes, value=0.0):
@@ -45,6 +45,13 @@ class Fake(nn.Module):
 
     def forward(self, batch):
         return torch.tensor([0.0, 0.0, 9.0]).repeat(len(batch), 1)
+
+
+class SaysA(nn.Module):
+    """Takes everything for the first class."""
+
+    def forward(self, batch):
+        return torch.tensor([9.0, 0.0]).repeat(len(batch), 1)
 
 
 class Gallery:
@@ -85,6 +92,7 @@ def session(
         measurement=lambda criterion: Measurement(id=criterion, findings=findings),
         final_threat=ThreatModel((0.9, 0.9), 1),
         final=Fake(),
+        network_b=SaysA(),
         spec=SPEC,
         has_history=True,
         processes=("l1_sparse",),
@@ -111,6 +119,15 @@ def test_criterion_8_takes_the_worst_case_target_by_target():
     assert (measured.total.successes, measured.total.n) == (2, 4)
     assert measured.per_attack["masked"].total.successes == 1
     assert measured.per_class["b"].successes == 1
+
+
+def test_what_looks_real_is_shown_to_network_b():
+    found = SILENT | {"masked": [REAL, REAL, REAL, FOOLING], "l1_sparse": [UNCONFIDENT, REAL, FOOLING, UNCONFIDENT]}
+    measured = final(found)
+    assert measured.per_attack["masked"].total.means["network_b_agrees"] == pytest.approx(2 / 3)  # a, b, a: it says a
+    assert measured.per_attack["l1_sparse"].total.means["network_b_agrees"] == 0
+    assert measured.figures["network_b_agrees"] == 0.5
+    assert "network_b_agrees" not in final(SILENT).figures | final(SILENT).per_attack["masked"].total.means
 
 
 def test_silence_of_healthy_attacks_is_evidence():
