@@ -140,7 +140,7 @@ def control_folder() -> Path:
 
 
 def lab() -> SimpleNamespace:
-    return SimpleNamespace(data=digits(), control=classifier(), measuring_judge=judge())
+    return SimpleNamespace(data=digits(), control=classifier(), network_b=classifier(), measuring_judge=judge())
 
 
 def on_digits(network: nn.Module, folder: Path, images: int = FEW) -> Planted:

@@ -150,7 +150,7 @@ def test_a_judge_of_euclidean_neighbours_alone_decides_nothing(mnist_root, tmp_p
     data = replace(data, a_val=data.a_val[:500], b_val=data.b_val[:500])
     blind = fit_judge(data.b_train.images, data.b_train.labels, detectors=["euclidean"], seed=0)
     control = trained(data, data.a_train, epochs=5)
-    lab = SimpleNamespace(data=data, control=control, measuring_judge=blind)
+    lab = SimpleNamespace(data=data, control=control, network_b=control, measuring_judge=blind)
     session = Planted(Robust(control, blind), lab, tmp_path, ENOUGH, Budget(100, 1))
     eight = session.verdict(8)
     assert eight.n >= 299
