@@ -185,7 +185,7 @@ def final_network(session: Session) -> Measurement:
         total, per_class = _counted(session, found, fooling)
         nothing = None if len(made.targets) else "No target still stood: cheaper attacks had fooled them all."
         parts[name] = AttackCounts(
-            total=total.model_copy(update={"means": total.means | _agreement(alike[-1:])}),
+            total=total.model_copy(update={"means": total.means | _agreement(alike[-1])}),
             per_class=per_class,
             healthy=healthy[name],
             required=name in REQUIRED_ATTACKS,
@@ -204,22 +204,21 @@ def final_network(session: Session) -> Measurement:
         per_class=per_class,
         per_attack=parts,
         findings=tuple(_ensemble_findings(session, healthy, total.n)),
-        figures=total.means | _agreement(alike) | _operating(session) | _real_classes_alone(session),
+        figures=total.means | _agreement(torch.cat(alike)) | _operating(session) | _real_classes_alone(session),
     )
 
 
 def _named_alike(session: Session, found: Verified) -> Tensor:
-    """Which of the images that the judge takes for real network B, which knows none of them, gives to their target."""
+    """Of the images that the judge takes for real [N], which network B gives to their target -> [N] bool."""
     real = found.is_(Outcome.IN_DISTRIBUTION)
-    if not real.any():
+    if not real.any():  # network B is trained when it is first asked for
         return real[:0]
     return logits_of(session.network_b, found.images[real]).argmax(dim=1) == found.targets[real]
 
 
-def _agreement(alike: list[Tensor]) -> dict[str, float]:
+def _agreement(alike: Tensor) -> dict[str, float]:
     """For information: what another network takes for another class fools, too, if not as this bench means it."""
-    every = torch.cat(alike) if alike else torch.zeros(0)
-    return {"network_b_agrees": float(every.double().mean())} if len(every) else {}
+    return {"network_b_agrees": float(alike.double().mean())} if len(alike) else {}
 
 
 def _real_classes_alone(session: Session) -> dict[str, float]:
