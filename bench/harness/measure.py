@@ -218,7 +218,7 @@ def _named_alike(session: Session, found: Verified) -> Tensor:
 
 def _agreement(alike: Tensor) -> dict[str, float]:
     """For information: what another network takes for another class fools, too, if not as this bench means it."""
-    return {"network_b_agrees": float(alike.double().mean())} if len(alike) else {}
+    return {"b_agrees_in_distribution": float(alike.double().mean())} if len(alike) else {}
 
 
 def _real_classes_alone(session: Session) -> dict[str, float]:
