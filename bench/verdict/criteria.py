@@ -20,16 +20,19 @@ REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")
 
 @dataclass(frozen=True)
 class Criterion:
-    """What one criterion asks, in words; `observed` completes "N of M ..."."""
+    """What one criterion asks, in words; `observed` completes "N of M ..."; `on_fail`, `on_open` say what to do."""
 
     id: int
     name: str
     observed: str
     on_fail: str
     direction: Direction = "at_least"
+    on_open: str = "too few images to tell; use a larger --budget"
 
 
 RETRAIN = "train more rounds, or replay more of the past"
+LEARN = "train longer, or weigh real data more"
+NO_MORE = f"too few images to tell, and the data set has no more: {LEARN}"
 CRITERIA = (
     Criterion(
         0,
@@ -65,8 +68,8 @@ CRITERIA = (
         "look at the contact sheet, and train against the attack that found them",
         "at_most",
     ),
-    Criterion(9, "real train", "of real training images right", "train longer, or weigh real data more"),
-    Criterion(10, "real test", "of real test images right", "train longer, or weigh real data more"),
+    Criterion(9, "real train", "of real training images right", LEARN, on_open=NO_MORE),
+    Criterion(10, "real test", "of real test images right", LEARN, on_open=NO_MORE),
 )
 
 
@@ -170,7 +173,7 @@ def _rate(criterion: Criterion, counts: Counts, threshold: float, prefix: str = 
     # A pass is told by the bound that meets the threshold, a failure by the one that misses it.
     bound, side = (rate.upper, "at most") if at_least == (verdict == FAIL) else (rate.lower, "at least")
     allowed = f"at least {percent(threshold)} asked" if at_least else f"none and at most {percent(threshold)} allowed"
-    todo = {PASS: "", FAIL: f": {criterion.on_fail}", INCONCLUSIVE: ": too few images to tell; use a larger --budget"}
+    todo = {PASS: "", FAIL: f": {criterion.on_fail}", INCONCLUSIVE: f": {criterion.on_open}"}
     reason = (
         f"{prefix}{rate.successes} of {rate.n} {criterion.observed}, {percent(rate.successes / rate.n)} "
         f"({side} {percent(bound)} with 95% confidence), {allowed}{todo[verdict]}."

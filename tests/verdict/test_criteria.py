@@ -46,6 +46,14 @@ def test_a_finding_is_told_with_its_remedy():
     assert FINDING.remedy in reason
 
 
+def test_only_what_a_budget_buys_is_advised():
+    assert "use a larger --budget" in decide(total(3, 19, 20), ALLOWED).reason
+    open_ = {"accuracy": Counts(successes=342, n=360)}
+    reason = decide(Measurement(id=10, measures=open_), ALLOWED).reason
+    assert "the data set has no more" in reason
+    assert "--budget" not in reason
+
+
 def test_a_remedy_that_findings_share_is_told_once_and_after_all_of_them():
     other = FINDING.model_copy(update={"sentence": "The judge fails another."})
     reason = decide(total(8, 0, 300, findings=(FINDING, other)), ALLOWED).reason
