@@ -12,7 +12,7 @@ from bench.audit.claims import Config
 from bench.audit.difference import Difference, RefusedError
 from bench.audit.stored import HandedIn, RoundFacts, scored_again
 from bench.harness.evolution import Evolution, step_name
-from bench.harness.gallery import Gallery, Made, cascade_at, stored_name
+from bench.harness.gallery import Gallery, Made, Step
 from bench.harness.generate import balanced_targets
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab
@@ -173,20 +173,20 @@ class StoredLab(Lab):
 class StoredGallery(Gallery):
     """Images as they are stored, scored again, asked for the targets that the protocol gives."""
 
-    def _stored(self, place: str, attack: str, n: int, k: int, standing: Tensor | None = None) -> Made:
-        made = super()._stored(place, attack, n, k, standing)
-        run, name = self.session, stored_name(place if standing is None else cascade_at(place), attack, n, k)
-        expected = balanced_targets(run.spec.real_classes, n)[made.targets]
+    def _stored(self, step: Step) -> Made:
+        made = super()._stored(step)
+        run = self.session
+        expected = balanced_targets(run.spec.real_classes, step.n)[made.targets]
         if not torch.equal(made.verified.targets, expected):
-            raise RefusedError(f"{name}: targets", _brief(made.verified.targets), _brief(expected))
-        network = run.network_at(place)
-        run.score(name, made.verified, network, ThreatModel(run.threat_of(network).p, k))
+            raise RefusedError(f"{step.file}: targets", _brief(made.verified.targets), _brief(expected))
+        network = run.network_at(step.place)
+        run.score(step.file, made.verified, network, ThreatModel(run.threat_of(network).p, step.k))
         return made
 
-    def _make(self, name: str, place: str, attack: str, targets: Tensor, which: Tensor, k: int) -> None:
-        if self.session.store.has(name):
-            raise RefusedError(f"{name}: which", _brief(self._read(name).targets), _brief(which))
-        raise RefusedError(name, "a file of the run", "no such file")
+    def _make(self, step: Step) -> None:
+        if self.session.store.has(step.file):
+            raise RefusedError(f"{step.file}: which", _brief(self._read(step.file).targets), _brief(step.which))
+        raise RefusedError(step.file, "a file of the run", "no such file")
 
 
 class StoredEvolution(Evolution):

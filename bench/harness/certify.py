@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from bench.harness.beside import counted
 from bench.harness.detection import by_class
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.history import Past
@@ -202,7 +203,7 @@ def _sheets(session: Session) -> list[Sheet]:
     """What each attack drew, on the control and on the final network; there, what counts most comes first."""
     sheets = []
     for place, title in (("control", "undefended control"), ("final", "final network")):
-        for name, found in session.gallery.finite_images(place).items():
+        for name, found in _images(session, place).items():
             if not len(found.targets):  # in the cascade: nothing was left standing
                 continue
             shown = _most_telling(found) if place == "final" else found
@@ -210,6 +211,12 @@ def _sheets(session: Session) -> list[Sheet]:
             shown = shown[slice(0, SHEET_IMAGES)]
             sheets.append(_sheet(session, f"{place}-{slug}", f"{name} on the {title}", shown, name))
     return sheets
+
+
+def _images(session: Session, place: str) -> dict[str, Verified]:
+    if place == "final":
+        return {name: counted(session, name, made) for name, made in session.gallery.finite_cascade().items()}
+    return session.gallery.finite_images(place)
 
 
 def _most_telling(found: Verified) -> Verified:

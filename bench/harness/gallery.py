@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.harness.generate import balanced_targets, generate
+from bench.harness.generate import Generated, balanced_targets, better, generate
 from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, STARTS, import_path
 from bench.harness.select import fooling_half
 from bench.harness.settings import digest
+from bench.harness.thinning import CONFIDENT, thinned
 from bench.seeds import derive
 from bench.types import Attack, NonFiniteError, Outcome, ThreatModel
 from bench.verify import Verified
@@ -50,6 +51,32 @@ class Made:
     non_finite: int
 
 
+@dataclass(frozen=True)
+class Step:
+    """Images that are made once: by an attack or, where it `thins` images, from these.
+
+    Args:
+        folder: of the file.
+        place: whose network.
+        attack: its name.
+        n: the number of the place's targets; k: lit pixels that count as sparse.
+        which: [m] of those targets it is for.
+        thins: the m images that lose pixels, if any.
+    """
+
+    folder: str
+    place: str
+    attack: str
+    n: int
+    k: int
+    which: Tensor
+    thins: Verified | None = None
+
+    @property
+    def file(self) -> str:
+        return stored_name(self.folder, self.attack, self.n, self.k)
+
+
 class Gallery:
     """Images by place and attack, with the measuring budget.
 
@@ -61,6 +88,7 @@ class Gallery:
         self.session = session
         self._made: dict[tuple[str, str], Made | NonFiniteError] = {}
         self._cascades: dict[str, dict[str, Made]] = {}
+        self._thinned: dict[str, list[Made]] = {}
 
     @property
     def reference(self) -> str:
@@ -76,7 +104,7 @@ class Gallery:
         """
         if (place, attack) not in self._made:
             try:
-                self._made[place, attack] = self._stored(place, attack, self._asked(place), self.session.k)
+                self._made[place, attack] = self._stored(self._all(place, attack, self._asked(place), self.session.k))
             except NonFiniteError as error:
                 self._made[place, attack] = error
         found = self._made[place, attack]
@@ -109,6 +137,9 @@ class Gallery:
     def cascade(self, place: str = "final") -> dict[str, Made]:
         """Criterion 8: the cheapest attack first, each on the targets that still stand -> in that order.
 
+        On the final network each attack's images are thinned as well, and so are those that it makes with as few
+        pixels as it can; a thinned one stands in for the image of its target where it counts more.
+
         Raises:
             NonFiniteError: the network or an attack produced NaN.
         """
@@ -122,7 +153,8 @@ class Gallery:
                 while session.store.busy(stored_name(cascade_at(place), name, n, session.k)):
                     if not self._went_ahead(place, order[i + 1 :], n, standing):
                         break
-                done[name] = self._stored(place, name, n, session.k, standing)
+                made = self._stored(_link(place, name, n, session.k, standing))
+                done[name] = self._with_thinned(name, n, made) if place == "final" else made
             standing = _left(standing, done[name])
         return done
 
@@ -141,9 +173,35 @@ class Gallery:
                     standing = _left(standing, self._read(file))
             else:
                 with suppress(NonFiniteError):
-                    self._stored(place, name, n, self.session.k, standing)
+                    self._stored(_link(place, name, n, self.session.k, standing))
                     return True
         return False
+
+    def _with_thinned(self, attack: str, n: int, made: Made) -> Made:
+        """The cascade's images by one attack on the final network, or their target's thinned ones that count more."""
+        self._thinned[attack] = list(self._thin(attack, n, made))
+        verified = made.verified
+        for thin in self._thinned[attack]:
+            counts = thin.verified.is_(Outcome.FOOLING, Outcome.BORDERLINE) & torch.isin(thin.targets, made.targets)
+            rows = torch.searchsorted(made.targets, thin.targets[counts])
+            verified = better(verified, thin.verified[counts], rows)
+        return replace(made, verified=verified)
+
+    def _thin(self, attack: str, n: int, made: Made) -> Iterator[Made]:
+        """Confident images on the final network, each with as few pixels as it stays confident with.
+
+        They are the cascade's and, where the attack minimises pixels, what it finds with no k to stop at.
+        """
+        sources = [("thinned", n, made)]
+        if attack in ATTACKS.minimisers:
+            sources.append(
+                ("thinned-minimal", MINIMAL_IMAGES, self._stored(self._all("final", attack, MINIMAL_IMAGES, 0)))
+            )
+        for folder, asked, found in sources:
+            confident = found.verified.is_(*CONFIDENT)
+            if confident.any():
+                which, thins = found.targets[confident], found.verified[confident]
+                yield self._stored(Step(folder, "final", attack, asked, self.session.k, which, thins))
 
     def price(self, attack: str) -> float:
         """Passes that one confident, sparse image of the undefended control costs; infinite where there is none."""
@@ -156,15 +214,23 @@ class Gallery:
     def finite_images(self, place: str) -> dict[str, Verified]:
         """The images of every attack at a place, without those that came to NaN; at "final", the cascade's."""
         if place == "final":
-            try:
-                return {name: made.verified for name, made in self.cascade().items()}
-            except NonFiniteError:
-                return {name: made.verified for name, made in self._cascades[place].items()}
+            return {name: made.verified for name, made in self.finite_cascade().items()}
         found = {}
         for name in self.session.settings.attacks:
             with suppress(NonFiniteError):
                 found[name] = self.images(place, name)
         return found
+
+    def finite_cascade(self) -> dict[str, Made]:
+        """The cascade on the final network, up to the attack that came to NaN if one did."""
+        with suppress(NonFiniteError):
+            return self.cascade()
+        return self._cascades["final"]
+
+    def finite_thinned(self) -> list[Verified]:
+        """The thinned images of the cascade on the final network, without attacks that came to NaN."""
+        self.finite_cascade()
+        return [made.verified for thinned in self._thinned.values() for made in thinned]
 
     def verdict_part(self, place: str, attack: str) -> Verified:
         """The fooling images that played no part in model selection."""
@@ -177,47 +243,52 @@ class Gallery:
         """An attack's images at a place with at most 5, 10, 20, 40, ... and k pixels."""
         most = self.session.k
         steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
-        return {k: self._stored(place, attack, SWEEP_IMAGES[place], k).verified for k in steps}
+        return {k: self._stored(self._all(place, attack, SWEEP_IMAGES[place], k)).verified for k in steps}
 
-    def minimal(self, place: str, attack: str) -> Verified:
-        """The sparsest confident images that an attack which minimises pixels finds with its whole budget."""
-        return self._stored(place, attack, MINIMAL_IMAGES, 0).verified
+    def _all(self, place: str, attack: str, n: int, k: int) -> Step:
+        """Images for all of `n` targets or more."""
+        which = torch.arange(len(balanced_targets(self.session.spec.real_classes, n)))
+        return Step(place, place, attack, n, k, which)
 
-    def _stored(self, place: str, attack: str, n: int, k: int, standing: Tensor | None = None) -> Made:
-        """Images for all of `n` targets; for those that still stand, and apart from the others, in a cascade."""
-        session = self.session
-        name = stored_name(place if standing is None else cascade_at(place), attack, n, k)
-        targets = balanced_targets(session.spec.real_classes, n)
-        which = torch.arange(len(targets)) if standing is None else standing
-        with session.store.working(name):
-            if session.store.has(name) and torch.equal((made := self._read(name)).targets, which):
+    def _stored(self, step: Step) -> Made:
+        store = self.session.store
+        with store.working(step.file):
+            if store.has(step.file) and torch.equal((made := self._read(step.file)).targets, step.which):
                 return made
-            self._make(name, place, attack, targets, which, k)
-            return self._read(name)
+            self._make(step)
+            return self._read(step.file)
 
     def _read(self, name: str) -> Made:
         stored = self.session.store.load_tensors(name)
         forward, backward, non_finite = stored.pop("counts").tolist()
         return Made(stored.pop("which"), Verified(**stored), forward + backward, non_finite)
 
-    def _make(self, name: str, place: str, attack: str, targets: Tensor, which: Tensor, k: int) -> None:
-        session = self.session
+    def _make(self, step: Step) -> None:
+        session, place, attack = self.session, step.place, step.attack
         network = session.network_at(place)  # first: training it is no part of this step
-        session.say(f"{attack} on {place.replace('-', ' ')}: {len(which)} targets")
+        threat = ThreatModel(session.threat_of(network).p, step.k)
+        if step.thins is not None:
+            session.say(f"thinning what {attack} found on {place}: {len(step.which)} images")
+            started = time.monotonic()
+            keep(session, step.file, thinned(session, network, step.thins, threat), step.which, started)
+            return
+        targets = balanced_targets(session.spec.real_classes, step.n)
+        session.say(f"{attack} on {place.replace('-', ' ')}: {len(step.which)} targets")
         budget = session.settings.attack
         starts, most_starts = None, FURTHER * budget.restarts
         if attack in ATTACKS.started:
-            starts = import_path(STARTS[ATTACKS.started[attack]], "start")(session, place, targets[which], most_starts)
+            start = import_path(STARTS[ATTACKS.started[attack]], "start")
+            starts = start(session, place, targets[step.which], most_starts)
         generate_and_store(
             session,
-            name,
+            step.file,
             self.attack(attack),
             network,
             targets,
-            which,
-            threat=ThreatModel(session.threat_of(network).p, k),
+            step.which,
+            threat=threat,
             budget=budget,
-            seed=derive(session.settings.seed, "generate", place, attack, k),
+            seed=derive(session.settings.seed, "generate", place, attack, step.k),
             starts=starts,
             most_starts=most_starts,
         )
@@ -253,10 +324,19 @@ def generate_and_store(
     """
     started = time.monotonic()
     judge = session.lab.measuring_judge
-    made = generate(attack, network, session.spec, targets[which], judge=judge, **how)
+    keep(session, name, generate(attack, network, session.spec, targets[which], judge=judge, **how), which, started)
+
+
+def keep(session: Session, name: str, made: Generated, which: Tensor, started: float) -> None:
+    """Store images with what they cost, in passes and in seconds since `started`, and which targets they are for."""
     counts = torch.tensor([made.forward_passes, made.backward_passes, made.non_finite])
     session.store.save_tensors(name, {**vars(made.verified), "which": which, "counts": counts})
     session.add_cost(name, time.monotonic() - started, made.forward_passes, made.backward_passes)
+
+
+def _link(place: str, attack: str, n: int, k: int, standing: Tensor) -> Step:
+    """One attack's turn in a cascade: for those that still stand, and apart from its other images."""
+    return Step(cascade_at(place), place, attack, n, k, standing)
 
 
 def cascade_at(place: str) -> str:

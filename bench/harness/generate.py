@@ -98,7 +98,7 @@ def generate(
         backward += meter.backward_passes
         broken += meter.non_finite
         found = verify(network, spec, images, targets[standing], threat, judge)
-        best = _better(best, found, standing) if restart else found
+        best = better(best, found, standing) if restart else found
         standing = torch.nonzero(~best.is_(Outcome.FOOLING)).flatten()
     return Generated(best, forward, backward, broken)
 
@@ -109,16 +109,16 @@ def nothing(spec: ImageSpec) -> Verified:
     return Verified(torch.zeros(0, *spec.shape), whole, none, whole, none.double(), whole)
 
 
-def _better(best: Verified, found: Verified, standing: Tensor) -> Verified:
-    """Replace the images of the standing targets where the new outcome ranks higher, or is likelier."""
+def better(best: Verified, found: Verified, rows: Tensor) -> Verified:
+    """Replace images [N] where those found for `rows` [n], none twice, have the higher outcome, or are likelier."""
     rank = torch.tensor([RANK[o] for o in OUTCOMES])
-    old = best[standing]
+    old = best[rows]
     wins = rank[found.outcome] > rank[old.outcome]
     wins |= (rank[found.outcome] == rank[old.outcome]) & (found.probability > old.probability)
     merged = {}
     for name, value in vars(best).items():
         value = value.clone()
-        value[standing[wins]] = getattr(found, name)[wins]
+        value[rows[wins]] = getattr(found, name)[wins]
         merged[name] = value
     return Verified(**merged)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.harness.beside import counted
 from bench.harness.detection import by_class, detection_counts, real_counts
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS, Made
 from bench.harness.generate import balanced_targets
@@ -175,7 +176,7 @@ def final_network(session: Session) -> Measurement:
     probability = torch.zeros(len(targets))
     alike = []
     for name, made in session.gallery.cascade().items():
-        found = made.verified
+        found = counted(session, name, made)
         alike.append(_named_alike(session, found))
         fooling = found.is_(Outcome.FOOLING)
         worst["fooled"][made.targets] |= fooling
@@ -197,7 +198,6 @@ def final_network(session: Session) -> Measurement:
         "borderline_or_fooling": worst["borderline"].float(),
     }
     total, per_class = by_class(worst["fooled"], targets, session.spec.class_names, columns)
-    session.frontier()
     return Measurement(
         id=8,
         total=total,

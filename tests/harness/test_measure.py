@@ -55,8 +55,11 @@ class SaysA(nn.Module):
 
 
 class Gallery:
-    def __init__(self, found, non_finite=0):
+    """`beside`: what the reference attack makes apart from the cascade, "sweep" and "evolution", if anything."""
+
+    def __init__(self, found, non_finite=0, beside=None):
         self.found = found
+        self.beside = beside
         self.broken = non_finite
 
     def images(self, place, attack):
@@ -67,13 +70,24 @@ class Gallery:
     def made(self, place, attack):
         return Made(torch.arange(len(self.found[place, attack].targets)), self.found[place, attack], 0, self.broken)
 
+    def sweep(self, place, attack):
+        return {1: self.beside["sweep"]}
+
     def cascade(self):
         made = {name: found for (place, name), found in self.found.items() if place == "final"}
         return {name: Made(torch.arange(len(f.targets)), f, 0, self.broken) for name, f in made.items()}
 
 
 def session(
-    found, healthy=True, attacks=REQUIRED_ATTACKS, findings=(), budget="standard", non_finite=0, rounds=(), checks=()
+    found,
+    healthy=True,
+    attacks=REQUIRED_ATTACKS,
+    findings=(),
+    budget="standard",
+    non_finite=0,
+    rounds=(),
+    checks=(),
+    beside=None,
 ):
     return SimpleNamespace(
         settings=SimpleNamespace(
@@ -85,9 +99,12 @@ def session(
             subject="x",
         ),
         final_fakes=0,
-        frontier=lambda: None,
+        frontier=lambda: beside,
+        evolution=SimpleNamespace(step=lambda index: beside["evolution"]),
+        history=["round 0", "round 1"] if beside else ["round 0"],
+        selected=1,
         checks=lambda: list(checks),
-        gallery=Gallery(found, non_finite),
+        gallery=Gallery(found, non_finite, beside),
         healthy=lambda: dict.fromkeys(attacks, healthy),
         measurement=lambda criterion: Measurement(id=criterion, findings=findings),
         final_threat=ThreatModel((0.9, 0.9), 1),
@@ -119,6 +136,16 @@ def test_criterion_8_takes_the_worst_case_target_by_target():
     assert (measured.total.successes, measured.total.n) == (2, 4)
     assert measured.per_attack["masked"].total.successes == 1
     assert measured.per_class["b"].successes == 1
+
+
+@pytest.mark.parametrize("where", ["sweep", "evolution"])
+def test_an_image_that_fools_counts_wherever_the_run_makes_it(where):
+    beside = dict.fromkeys(("sweep", "evolution"), images([UNCONFIDENT] * 2)) | {where: images([UNCONFIDENT, FOOLING])}
+    measured = final(SILENT, beside=beside)
+    assert measured.total.successes == 1
+    assert measured.per_class["b"].successes == 1
+    assert measured.per_attack["l1_sparse"].total.outcomes["fooling"] == 1
+    assert final(SILENT, beside=dict.fromkeys(beside, images([UNCONFIDENT] * 2))).total.successes == 0
 
 
 def test_what_looks_real_is_shown_to_network_b():

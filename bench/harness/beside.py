@@ -1,0 +1,37 @@
+"""What a run makes on its final network beside the cascade: an image that fools counts wherever it comes from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.harness.gallery import REFERENCE_PROCESS, Made
+from bench.harness.generate import better
+from bench.types import NonFiniteError, Outcome
+from bench.verify import Verified
+
+if TYPE_CHECKING:
+    from bench.harness.session import Session
+
+
+def counted(session: Session, attack: str, made: Made) -> Verified:
+    """The images by which criterion 8 judges an attack.
+
+    They are the cascade's, `made`. The reference attack is also run on the same network, for the first of the same
+    targets, by the frontier and the evolution; those images stand in for the cascade's where they count more.
+    """
+    others = []
+    if attack == REFERENCE_PROCESS:
+        with suppress(NonFiniteError):
+            if session.frontier():
+                others += session.gallery.sweep("final", attack).values()
+            if session.has_history and len(session.history) > 1:
+                others.append(session.evolution.step(session.selected))
+    found = made.verified
+    for images in others:
+        rows = images.is_(Outcome.FOOLING, Outcome.BORDERLINE).nonzero().squeeze(1)
+        rows = rows[torch.isin(rows, made.targets)]
+        found = better(found, images[rows], torch.searchsorted(made.targets, rows))
+    return found
