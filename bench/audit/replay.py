@@ -192,9 +192,9 @@ class StoredGallery(Gallery):
 class StoredEvolution(Evolution):
     """What was drawn on each round's network as it is stored, scored again."""
 
-    def step(self, index: int) -> Verified:
+    def _stored(self, index: int) -> Verified:
         run, name = self.session, step_name(index)
-        drawn = super().step(index)
+        drawn = super()._stored(index)
         if not torch.equal(drawn.targets, self.targets):
             raise RefusedError(f"{name}: targets", _brief(drawn.targets), _brief(self.targets))
         network = run.history[index].network

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from bench.harness.gallery import REFERENCE_PROCESS, Made
-from bench.harness.generate import better
-from bench.types import NonFiniteError, Outcome
+from bench.types import NonFiniteError
 from bench.verify import Verified
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
                 others += session.gallery.sweep("final", attack).values()
             if session.has_history and len(session.history) > 1:
                 others.append(session.evolution.step(session.selected))
-    found = made.verified
     for images in others:
-        rows = images.is_(Outcome.FOOLING, Outcome.BORDERLINE).nonzero().squeeze(1)
-        rows = rows[torch.isin(rows, made.targets)]
-        found = better(found, images[rows], torch.searchsorted(made.targets, rows))
-    return found
+        made = replace(made, verified=made.or_worse(torch.arange(len(images.targets)), images))
+    return made.verified

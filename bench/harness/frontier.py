@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.harness.gallery import REACHED, REFERENCE_PROCESS
+from bench.harness.gallery import CONFIDENT, REACHED, REFERENCE_PROCESS
 from bench.harness.once import once
 from bench.harness.registry import ATTACKS
-from bench.harness.thinning import CONFIDENT
 from bench.record import Frontier, FrontierRow
 from bench.types import Outcome
 from bench.verdict.stats import ratio
@@ -29,7 +28,7 @@ def frontier(session: Session) -> Frontier:
 
 
 def _measured(session: Session) -> Frontier:
-    found = session.gallery.finite_thinned()
+    found = [thin for made in session.gallery.finite_cascade().values() for thin in made.thinned]
     names = session.spec.class_names
     return Frontier(
         attacks=tuple(attack for attack in session.settings.attacks if attack in ATTACKS.minimisers),
@@ -40,14 +39,8 @@ def _measured(session: Session) -> Frontier:
 
 def _fewest(found: list[Verified], label: int) -> int | None:
     """Fewest lit pixels of any confident image for one class."""
-    return min(
-        (
-            int(pixels)
-            for images in found
-            for pixels in images.pixels[images.is_(*CONFIDENT) & (images.targets == label)]
-        ),
-        default=None,
-    )
+    own = [images.pixels[images.is_(*CONFIDENT) & (images.targets == label)] for images in found]
+    return min((int(pixels.min()) for pixels in own if len(pixels)), default=None)
 
 
 def _rows(session: Session) -> list[FrontierRow]:

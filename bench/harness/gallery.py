@@ -18,7 +18,7 @@ from bench.harness.generate import Generated, balanced_targets, better, generate
 from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, STARTS, import_path
 from bench.harness.select import fooling_half
 from bench.harness.settings import digest
-from bench.harness.thinning import CONFIDENT, thinned
+from bench.harness.thinning import thinned
 from bench.seeds import derive
 from bench.types import Attack, NonFiniteError, Outcome, ThreatModel
 from bench.verify import Verified
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.harness.session import Session
 
 REACHED = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION)  # confident and sparse
+CONFIDENT = (*REACHED, Outcome.DENSE)
 REFERENCE_PROCESS = "l1_sparse"  # stands for training's where there was none, and tests the judge
 FURTHER = 10  # times the budget's starts, at most, where early stops leave passes for more
 SWEEP = (5, 10, 20)  # then doubled up to k
@@ -43,12 +44,24 @@ class Made:
         verified: its images for them.
         passes: image passes it took.
         non_finite: images whose logits were not finite while it looked at them.
+        thinned: in the final network's cascade, what is left of confident images that lost pixels.
     """
 
     targets: Tensor
     verified: Verified
     passes: int
     non_finite: int
+    thinned: tuple[Verified, ...] = ()
+
+    def or_worse(self, targets: Tensor, found: Verified) -> Verified:
+        """`verified`, with other images standing in for a target's where they count more against the network.
+
+        Args:
+            targets: [m] which of the place's targets `found` is for, none twice.
+            found: m images, of which those that are fooling or borderline are looked at.
+        """
+        counts = found.is_(Outcome.FOOLING, Outcome.BORDERLINE) & torch.isin(targets, self.targets)
+        return better(self.verified, found[counts], torch.searchsorted(self.targets, targets[counts]))
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ class Gallery:
         self.session = session
         self._made: dict[tuple[str, str], Made | NonFiniteError] = {}
         self._cascades: dict[str, dict[str, Made]] = {}
-        self._thinned: dict[str, list[Made]] = {}
+        self._sweeps: dict[tuple[str, str], dict[int, Verified]] = {}
 
     @property
     def reference(self) -> str:
@@ -179,13 +192,10 @@ class Gallery:
 
     def _with_thinned(self, attack: str, n: int, made: Made) -> Made:
         """The cascade's images by one attack on the final network, or their target's thinned ones that count more."""
-        self._thinned[attack] = list(self._thin(attack, n, made))
-        verified = made.verified
-        for thin in self._thinned[attack]:
-            counts = thin.verified.is_(Outcome.FOOLING, Outcome.BORDERLINE) & torch.isin(thin.targets, made.targets)
-            rows = torch.searchsorted(made.targets, thin.targets[counts])
-            verified = better(verified, thin.verified[counts], rows)
-        return replace(made, verified=verified)
+        found = list(self._thin(attack, n, made))
+        for thin in found:
+            made = replace(made, verified=made.or_worse(thin.targets, thin.verified))
+        return replace(made, thinned=tuple(thin.verified for thin in found))
 
     def _thin(self, attack: str, n: int, made: Made) -> Iterator[Made]:
         """Confident images on the final network, each with as few pixels as it stays confident with.
@@ -227,11 +237,6 @@ class Gallery:
             return self.cascade()
         return self._cascades["final"]
 
-    def finite_thinned(self) -> list[Verified]:
-        """The thinned images of the cascade on the final network, without attacks that came to NaN."""
-        self.finite_cascade()
-        return [made.verified for thinned in self._thinned.values() for made in thinned]
-
     def verdict_part(self, place: str, attack: str) -> Verified:
         """The fooling images that played no part in model selection."""
         found = self.images(place, attack)
@@ -243,7 +248,10 @@ class Gallery:
         """An attack's images at a place with at most 5, 10, 20, 40, ... and k pixels."""
         most = self.session.k
         steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
-        return {k: self._stored(self._all(place, attack, SWEEP_IMAGES[place], k)).verified for k in steps}
+        if (place, attack) not in self._sweeps:
+            found = {k: self._stored(self._all(place, attack, SWEEP_IMAGES[place], k)).verified for k in steps}
+            self._sweeps[place, attack] = found
+        return self._sweeps[place, attack]
 
     def _all(self, place: str, attack: str, n: int, k: int) -> Step:
         """Images for all of `n` targets or more."""

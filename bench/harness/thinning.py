@@ -10,13 +10,12 @@ from torch import nn
 from bench.harness.generate import Generated
 from bench.harness.registry import PRUNE, import_path
 from bench.meter import Meter
-from bench.types import Outcome, ThreatModel
+from bench.types import ThreatModel
 from bench.verify import Verified, logits_of, target_probability, verify
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
 
-CONFIDENT = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.DENSE)
 PASSES = 400  # an image
 
 

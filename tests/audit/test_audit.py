@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench.record import read_certificate
 from reports.__main__ import main
@@ -48,6 +49,11 @@ def snapshot(folder) -> dict[str, tuple[int, bytes]]:
     return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
 
 
+def stored_images(folder) -> int:
+    """How many images an attack made that the folder holds."""
+    return sum(len(load_file(file).get("targets", ())) for file in folder.rglob("*.safetensors"))
+
+
 def test_a_good_folder_is_verified_and_left_as_it_was(undefended, with_rounds, tmp_path, capsys):
     before = {folder: snapshot(folder) for folder in (undefended, with_rounds)}
     ledger = tmp_path / "ledger.json"
@@ -59,6 +65,7 @@ def test_a_good_folder_is_verified_and_left_as_it_was(undefended, with_rounds, t
     assert "note: " not in captured.out  # the same code, torch and device made it
     entries = read_ledger(ledger)
     for folder, files in before.items():
+        assert f", {stored_images(folder)} images scored again by " in captured.out  # each of them once
         assert snapshot(folder) == files
         entry = entries[identity(read_certificate(folder / "certificate.json"))]
         assert len(entry.taken_on_trust) == 5

@@ -110,8 +110,9 @@ def test_what_an_attack_minimises_apart_from_the_cascade_counts(gallery, monkeyp
 
 
 def test_the_frontier_has_the_thinned_images(gallery):
-    assert [lit_pixels(found.images).tolist() for found in gallery.finite_thinned()] == [[1, 1, 1]]
-    assert bool(gallery.finite_thinned()[0].is_(Outcome.FOOLING).all())
+    thinned = gallery.cascade()["strokes"].thinned
+    assert [lit_pixels(found.images).tolist() for found in thinned] == [[1, 1, 1]]
+    assert bool(thinned[0].is_(Outcome.FOOLING).all())
 
 
 def test_thinned_images_are_made_once(gallery):
