@@ -1,4 +1,4 @@
-"""What a run makes on its final network beside the cascade: an image that fools counts wherever it comes from."""
+"""What a run makes beside the cascade on its final network: an image that fools it counts wherever it comes from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.harness.gallery import REFERENCE_PROCESS, Made
+from bench.harness.known import places_for
 from bench.types import NonFiniteError
 from bench.verify import Verified
 
@@ -20,7 +21,11 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
     """The images by which criterion 8 judges an attack.
 
     They are the cascade's, `made`. The reference attack is also run on the same network, for the first of the same
-    targets, by the frontier and the evolution; those images stand in for the cascade's where they count more.
+    targets, by the frontier and the evolution; and what an attack made on other networks may fool this one, too.
+    Those images stand in for the cascade's where they count more.
+
+    Raises:
+        NonFiniteError: the final network's logits for images that were made on others.
     """
     others = []
     if attack == REFERENCE_PROCESS:
@@ -31,4 +36,6 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
                 others.append(session.evolution.step(session.selected))
     for images in others:
         made = replace(made, verified=made.or_worse(torch.arange(len(images.targets)), images))
-    return made.verified
+    known = session.known.of(attack)
+    rows, places = places_for(known, made.verified)
+    return made.or_worse(made.targets[places], known[rows])

@@ -14,6 +14,7 @@ from bench.harness.beside import counted
 from bench.harness.detection import by_class, detection_counts, real_counts
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS, Made
 from bench.harness.generate import balanced_targets
+from bench.harness.known import elsewhere
 from bench.harness.recorder import pooled
 from bench.harness.registry import ATTACKS
 from bench.harness.select import fooling_half
@@ -51,16 +52,11 @@ def prepare(session: Session, criterion: int) -> None:
     with suppress(NonFiniteError):
         if criterion in (0, 1):
             session.gallery.share(("control", name) for name in attacks)
-        elif criterion == 7:
+        elif criterion in (7, 8):
             others = [name for name in attacks if name not in session.processes]
-            session.gallery.share((place, name) for name in others for place in _past_and_b(session))
-        elif criterion == 8:
-            session.gallery.cascade()
-
-
-def _past_and_b(session: Session) -> list[str]:
-    """Network B and the networks before the certified one, as places of the gallery."""
-    return ["network-b", *(f"round-{past.index:03d}" for past in session.rounds_before_selected())]
+            session.gallery.share((place, name) for name in others for place in elsewhere(session))
+            if criterion == 8:
+                session.gallery.cascade()
 
 
 def sparse(session: Session) -> Measurement:
@@ -157,7 +153,7 @@ def other_process(session: Session) -> Measurement:
         if name in session.processes:
             parts[name] = _not_applicable(f"Training used {name}; criterion 6 measures it.")
             continue
-        part = _detected_part(session, [session.gallery.verdict_part(place, name) for place in _past_and_b(session)])
+        part = _detected_part(session, [session.gallery.verdict_part(place, name) for place in elsewhere(session)])
         required = name in REQUIRED_ATTACKS or bool(healthy[name])
         parts[name] = part.model_copy(update={"healthy": healthy[name], "required": required})
     figures = {"past_networks": len(session.rounds_before_selected())}
@@ -167,7 +163,8 @@ def other_process(session: Session) -> Measurement:
 def final_network(session: Session) -> Measurement:
     """8: the worst case over attacks, target by target, on the final network.
 
-    The attacks run as a cascade: a target that one has fooled is not asked of the next, dearer one.
+    The attacks run as a cascade: a target that one has fooled is not asked of the next, dearer one. What they made on
+    other networks is shown to this one.
     """
     healthy = session.healthy()
     parts: dict[str, AttackCounts] = {}
@@ -204,7 +201,11 @@ def final_network(session: Session) -> Measurement:
         per_class=per_class,
         per_attack=parts,
         findings=tuple(_ensemble_findings(session, healthy, total.n)),
-        figures=total.means | _agreement(torch.cat(alike)) | _operating(session) | _real_classes_alone(session),
+        figures=total.means
+        | _agreement(torch.cat(alike))
+        | _known(session)
+        | _operating(session)
+        | _real_classes_alone(session),
     )
 
 
@@ -219,6 +220,12 @@ def _named_alike(session: Session, found: Verified) -> Tensor:
 def _agreement(alike: Tensor) -> dict[str, float]:
     """For information: what another network takes for another class fools, too, if not as this bench means it."""
     return {"b_agrees_in_distribution": float(alike.double().mean())} if len(alike) else {}
+
+
+def _known(session: Session) -> dict[str, float]:
+    """For information: how much of what was made on other networks fools this one."""
+    counts = [session.known.of(name).counts() for name in session.settings.attacks]
+    return {f"known_{name}": sum(each[name] for each in counts) for name in map(str, REACHED)}
 
 
 def _real_classes_alone(session: Session) -> dict[str, float]:

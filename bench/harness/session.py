@@ -19,6 +19,7 @@ from bench.harness.frontier import frontier
 from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
+from bench.harness.known import Known
 from bench.harness.lab import Lab, accuracy
 from bench.harness.measure import measure, prepare
 from bench.harness.once import once
@@ -57,6 +58,7 @@ class Session:
         self.attacks: Mapping[str, Attack] = {}  # set by the fixture; empty in a process that makes no images
         self.gallery = Gallery(self)
         self.evolution = Evolution(self)
+        self.known = Known(self)
         self._measurements: dict[int, Measurement] = {}
         self._broken: dict[int, Exception] = {}
 

@@ -36,7 +36,7 @@ def images(outcomes, value=0.0):
         torch.ones(n),
         torch.ones(n),
         torch.ones(n).double(),
-        torch.tensor(outcomes),
+        torch.tensor(outcomes, dtype=torch.long),
     )
 
 
@@ -88,6 +88,7 @@ def session(
     rounds=(),
     checks=(),
     beside=None,
+    known=(),
 ):
     return SimpleNamespace(
         settings=SimpleNamespace(
@@ -100,6 +101,7 @@ def session(
         ),
         final_fakes=0,
         frontier=lambda: beside,
+        known=SimpleNamespace(of=lambda name: images(known if name == "masked" else ())),
         evolution=SimpleNamespace(step=lambda index: beside["evolution"]),
         history=["round 0", "round 1"] if beside else ["round 0"],
         selected=1,
@@ -146,6 +148,22 @@ def test_an_image_that_fools_counts_wherever_the_run_makes_it(where):
     assert measured.per_class["b"].successes == 1
     assert measured.per_attack["l1_sparse"].total.outcomes["fooling"] == 1
     assert final(SILENT, beside=dict.fromkeys(beside, images([UNCONFIDENT] * 2))).total.successes == 0
+
+
+def test_an_image_made_on_another_network_counts_where_it_fools_this_one():
+    """Each stands in for a target of its class that still stands; one that is real to the judge counts for none."""
+    found = SILENT | {"masked": [UNCONFIDENT, UNCONFIDENT, REAL, UNCONFIDENT]}
+    measured = final(found, known=[FOOLING, REAL, FOOLING])
+    assert (measured.total.successes, measured.per_class["a"].successes) == (2, 2)
+    assert measured.per_attack["masked"].total.outcomes["fooling"] == 2
+    assert {name: value for name, value in measured.figures.items() if name.startswith("known")} == {
+        "known_fooling": 2,
+        "known_borderline": 0,
+        "known_in_distribution": 1,
+    }
+    taken = SILENT | {"masked": [FOOLING, UNCONFIDENT, UNCONFIDENT, UNCONFIDENT]}
+    assert final(taken, known=[FOOLING]).total.successes == 2
+    assert final(SILENT, known=[REAL, REAL]).total.successes == 0
 
 
 def test_what_looks_real_is_shown_to_network_b():

@@ -131,11 +131,12 @@ def classifier() -> nn.Module:
 
 @cache
 def control_folder() -> Path:
-    """A run's folder with all that does not depend on the network under test: criteria 0 and 1."""
+    """A run's folder with what does not depend on the network under test: criteria 0, 1, and images on network B."""
     folder = Path(tempfile.mkdtemp(prefix="distal-planted-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     session = Planted(classifier(), lab(), folder, FEW, BUDGET)
     session.measurement(0), session.measurement(1)
+    session.gallery.share(("network-b", name) for name in ATTACKS)
     return folder
 
 

@@ -15,12 +15,13 @@ from planted.networks import (
     KnowsOneAttack,
     NeverSure,
     Quantised,
+    Remembers,
     Robust,
     Saturated,
     Stochastic,
     StopsGradients,
 )
-from planted.stand_in import ATTACKS, ENOUGH, Planted, classifier, digits, judge, on_digits, trained
+from planted.stand_in import ATTACKS, ENOUGH, FEW, Planted, classifier, digits, judge, on_digits, trained
 from torch import nn
 
 from bench.harness.detection import detected
@@ -32,7 +33,7 @@ from bench.materials.networks import build, mlp
 from bench.materials.training import train_classifier
 from bench.record import VerdictName
 from bench.seeds import generator
-from bench.types import Budget, ThreatModel
+from bench.types import Budget, Outcome, ThreatModel
 from bench.verify import logits_of, verify
 
 PASS, FAIL, INCONCLUSIVE = VerdictName.PASS, VerdictName.FAIL, VerdictName.INCONCLUSIVE
@@ -131,6 +132,20 @@ def test_five_pixels_that_gradients_lead_to_are_found(tmp_path):
     session = on_digits(Backdoor(classifier(), judge()), tmp_path)
     assert session.verdict(8).verdict == FAIL
     assert session.verdict(10).verdict == PASS  # nothing of it shows in real digits
+
+
+def test_an_image_made_on_another_network_is_enough_to_fail(tmp_path):
+    """Criteria 6 and 7 let one in a hundred through, and no attack on this network would ever come upon it."""
+    made = on_digits(classifier(), tmp_path / "control").gallery.images("control", "masked")
+    known = made[made.is_(Outcome.FOOLING)].images[:2]
+    session = on_digits(Remembers(classifier(), judge(), known), tmp_path / "remembers")
+    record = session.verdict(8)
+    assert session.checks() == []
+    assert sum(session.fooled().values()) == 0
+    assert record.observed == pytest.approx(2 / FEW)
+    assert record.verdict == FAIL
+    closed = on_digits(Robust(classifier(), judge()), tmp_path / "closed").verdict(8)
+    assert (closed.observed, closed.verdict) == (0, INCONCLUSIVE)  # too few targets for a pass
 
 
 def test_a_network_that_is_robust_by_construction_passes(tmp_path):

@@ -1,0 +1,146 @@
+"""What was made on other networks, shown to the final one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.harness.history import Past
+from bench.harness.known import Known, places_for
+from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.verify import OUTCOMES, Verified
+
+SPEC = ImageSpec((1, 1, 4), 255, ("left", "right"))
+UNCONFIDENT = OUTCOMES.index(Outcome.UNCONFIDENT)
+
+
+class Ends(nn.Module):
+    """Sure of the class at whose end of the row a pixel is lit."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = 20 * torch.stack([images[:, 0, 0, 0], images[:, 0, 0, 3]], dim=1)
+        return nn.functional.pad(logits, (0, 1), value=9.0)
+
+
+class NothingIsReal:
+    working, strict = 0.5, 1.5
+
+    def score(self, images: Tensor) -> Tensor:
+        return torch.full((len(images),), 2.0).double()
+
+
+def rows(*lit, target=0):
+    """Images of one row each, made for one class on another network, where they came to nothing."""
+    images = torch.zeros(len(lit), *SPEC.shape)
+    for image, where in zip(images, lit, strict=True):
+        image[0, 0, list(where)] = 1.0
+    n = len(lit)
+    none = torch.zeros(n)
+    return Verified(images, torch.full((n,), target), none, none, none.double(), torch.full((n,), UNCONFIDENT))
+
+
+NOTHING = rows()
+
+
+def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1):
+    """`made`: (place, attack) -> images. What it has not is no business of `Known`'s."""
+    networks = [Ends() for _ in range(3)]
+    history = [Past(0, networks[0], None), *(Past(i + 1, networks[i + 1], one) for i, one in enumerate(rounds))]
+
+    def images(place, attack):
+        found = (made or {}).get((place, attack), NOTHING)
+        if isinstance(found, NonFiniteError):
+            raise found
+        return found
+
+    return SimpleNamespace(
+        settings=SimpleNamespace(attacks=("l1_sparse", "masked")),
+        processes=processes,
+        gallery=SimpleNamespace(
+            reference="l1_sparse", images=images, sweep=lambda place, attack: {1: sweep or NOTHING} if sweep else {}
+        ),
+        history=history,
+        rounds_before_selected=lambda: history[:selected],
+        final=Ends(),
+        final_threat=ThreatModel((0.9, 0.9), 2),
+        spec=SPEC,
+        lab=SimpleNamespace(measuring_judge=NothingIsReal()),
+    )
+
+
+def taught(made, heldout, attack="l1_sparse"):
+    return SimpleNamespace(made=made, heldout=heldout, attack=attack)
+
+
+def test_an_image_is_claimed_by_the_class_that_the_final_network_is_sure_of():
+    """It was made for another; what it is not sure of, and what is dense, is left out."""
+    found = Known(session({("control", "masked"): rows([3], [1], [0], [1, 2, 3], target=0)})).of("masked")
+    assert found.targets.tolist() == [1, 0]
+    assert found.images.flatten(1).argmax(dim=1).tolist() == [3, 0]
+    assert found.counts()["fooling"] == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "attack", "shown"),
+    [
+        *((place, "masked", True) for place in ("control", "network-b", "round-000")),
+        *((place, "l1_sparse", True) for place in ("control", "network-b")),
+        ("round-000", "l1_sparse", False),  # training used it: nobody asks for more of its images than the rounds have
+        ("round-001", "masked", False),  # the certified network is the cascade's
+    ],
+)
+def test_every_place_that_a_criterion_looks_at_is_shown(place, attack, shown):
+    known = Known(session({(place, attack): rows([0])}))
+    assert len(known.of(attack).targets) == shown
+    assert not len(known.of("l1_sparse" if attack == "masked" else "masked").targets)
+
+
+def test_what_every_round_made_and_held_out_is_shown_after_the_certified_one_too():
+    rounds = [taught(rows([0]), rows([3])), taught(rows([0], [0]), rows([3], [3]))]
+    assert len(Known(session(rounds=rounds)).of("l1_sparse").targets) == 6
+    assert len(Known(session(rounds=rounds)).of("masked").targets) == 0
+
+
+def test_an_attack_of_training_that_is_not_in_the_selection_goes_with_the_one_that_stands_for_all():
+    rounds = [taught(rows([0]), rows([3]), attack="own")]
+    known = Known(session({("network-b", "own"): rows([0])}, rounds=rounds, processes=("own",)))
+    assert len(known.of("l1_sparse").targets) == 3
+    assert len(known.of("masked").targets) == 0
+
+
+def test_the_judges_controls_at_smaller_k_are_shown():
+    known = Known(session(sweep=rows([0])))
+    assert len(known.of("l1_sparse").targets) == 1
+    assert len(known.of("masked").targets) == 0
+
+
+def test_another_networks_nan_is_no_fault_of_this_one_and_its_own_is():
+    made = {("network-b", "masked"): NonFiniteError("NaN"), ("control", "masked"): rows([0])}
+    asked = session(made)
+    assert len(Known(asked).of("masked").targets) == 1
+    asked.final = lambda images: torch.full((len(images), 3), torch.nan)
+    asked.final.eval, asked.final.parameters = (lambda: None), (lambda: iter(()))
+    with pytest.raises(NonFiniteError):
+        Known(asked).of("masked")
+
+
+def outcomes(*pairs):
+    """(class, outcome) for each image."""
+    found = rows(*([0] for _ in pairs))
+    found.targets[:] = torch.tensor([label for label, _ in pairs])
+    found.outcome[:] = torch.tensor([OUTCOMES.index(outcome) for _, outcome in pairs])
+    return found
+
+
+def test_what_counts_most_stands_in_where_least_was_found():
+    fooling, border, real, nothing = Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT
+    best = outcomes((0, fooling), (1, nothing), (0, real), (0, nothing), (1, nothing))
+    found = outcomes((0, border), (0, fooling), (1, real))
+    taken, places = places_for(found, best)
+    assert dict(zip(taken.tolist(), places.tolist(), strict=True)) == {1: 3, 0: 2, 2: 1}
+    assert len(places_for(found, NOTHING)[0]) == len(places_for(NOTHING, best)[0]) == 0
+    many = outcomes(*[(0, fooling)] * 7)
+    assert sorted(places_for(many, best)[1].tolist()) == [0, 2, 3]
