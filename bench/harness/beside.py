@@ -23,9 +23,6 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
     They are the cascade's, `made`. The reference attack is also run on the same network, for the first of the same
     targets, by the frontier and the evolution; and what an attack made on other networks may fool this one, too.
     Those images stand in for the cascade's where they count more.
-
-    Raises:
-        NonFiniteError: the final network's logits for images that were made on others.
     """
     others = []
     if attack == REFERENCE_PROCESS:

@@ -35,7 +35,7 @@ from bench.record import (
     read_certificate,
 )
 from bench.sheets import captions, sheet
-from bench.types import NonFiniteError, Outcome
+from bench.types import Outcome
 from bench.verdict.criteria import MODEL_SCOPE, PROCESS_SCOPE
 from bench.verdict.stats import ratio
 from bench.verify import OUTCOMES, Verified
@@ -214,11 +214,9 @@ def _sheets(session: Session) -> list[Sheet]:
 
 
 def _images(session: Session, place: str) -> dict[str, Verified]:
-    found = session.gallery.finite_images(place)
     if place == "final":
-        with suppress(NonFiniteError):
-            return {name: counted(session, name, made) for name, made in session.gallery.finite_cascade().items()}
-    return found
+        return {name: counted(session, name, made) for name, made in session.gallery.finite_cascade().items()}
+    return session.gallery.finite_images(place)
 
 
 def _most_telling(found: Verified) -> Verified:

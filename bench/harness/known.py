@@ -27,22 +27,27 @@ class Known:
     They are those of the control, of network B and of past networks that criteria 0, 1, 6 and 7 look at, and every
     round's: what training made and what was held out, rounds after the certified one included, the first of which
     attacked it. Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
+
+    Attributes:
+        broken: attack -> why its images could not be shown to the final network, for those asked for so far.
     """
 
     def __init__(self, session: Session):
         self.session = session
+        self.broken: dict[str, str] = {}
         self._of: dict[str, Verified] = {}
 
     def of(self, attack: str) -> Verified:
         """What of an attack's images the final network is sure of -> one each for every class that it is sure of.
 
-        Images by an attack of training that is not in the selection go with the attack that stands for all.
-
-        Raises:
-            NonFiniteError: the final network's logits, or the judge's scores.
+        Images by an attack of training that is not in the selection go with the attack that stands for all. Where they
+        come to NaN there is nothing, and `broken` has the reason.
         """
         if attack not in self._of:
-            self._of[attack] = self._claimed([*self._made(attack), *self._taught(attack)])
+            try:
+                self._of[attack] = self._claimed([*self._made(attack), *self._taught(attack)])
+            except NonFiniteError as error:
+                self._of[attack], self.broken[attack] = nothing(self.session.spec), str(error)
         return self._of[attack]
 
     def _made(self, attack: str) -> Iterator[Verified]:

@@ -346,6 +346,9 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
             yield Finding(cause=Cause.ATTACK_UNHEALTHY, sentence=sentence)
     yield from session.measurement(1).findings
     yield from _not_finite(session.gallery.cascade())
+    for name, reason in session.known.broken.items():
+        sentence = f"What {name} made on other networks could not be shown to this one: {reason}."
+        yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
     yield from session.checks()
     if not session.settings.plan.certifies:
         sentence = f"Budget {session.settings.budget} measures {n} targets, too few to certify."

@@ -89,6 +89,7 @@ def session(
     checks=(),
     beside=None,
     known=(),
+    broken=None,
 ):
     return SimpleNamespace(
         settings=SimpleNamespace(
@@ -101,7 +102,7 @@ def session(
         ),
         final_fakes=0,
         frontier=lambda: beside,
-        known=SimpleNamespace(of=lambda name: images(known if name == "masked" else ())),
+        known=SimpleNamespace(of=lambda name: images(known if name == "masked" else ()), broken=broken or {}),
         evolution=SimpleNamespace(step=lambda index: beside["evolution"]),
         history=["round 0", "round 1"] if beside else ["round 0"],
         selected=1,
@@ -190,6 +191,7 @@ def test_what_takes_the_evidence_away_is_named():
     assert causes(final({"l1_sparse": [UNCONFIDENT] * 4})) == {Cause.ATTACK_MISSING}
     assert causes(final(SILENT, budget="quick")) == {Cause.BUDGET_TOO_SMALL}
     assert causes(final(SILENT, non_finite=3)) == {Cause.NOT_FINITE}
+    assert causes(final(SILENT, broken={"masked": "logits are not finite"})) == {Cause.NOT_FINITE}
     flat = Finding(cause=Cause.ZERO_GRADIENT, sentence="No gradient.")
     assert causes(final(SILENT, checks=[flat])) == {Cause.ZERO_GRADIENT}
 
