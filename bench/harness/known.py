@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.generate import RANK, nothing
 from bench.types import NonFiniteError, lit_pixels
 from bench.verify import OUTCOMES, Verified, logits_of, verify
@@ -24,9 +25,10 @@ def elsewhere(session: Session) -> list[str]:
 class Known:
     """The images of a run's other networks, attack by attack.
 
-    They are those of the control, of network B and of past networks that criteria 0, 1, 6 and 7 look at, and every
-    round's: what training made and what was held out, rounds after the certified one included, the first of which
-    attacked it. Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
+    They are those of the control, of network B and of past networks that criteria 0, 1, 6 and 7 look at, every
+    round's (what training made and what was held out, rounds after the certified one included, the first of which
+    attacked it), the evolution's, and those of the final network without its fake classes. Criteria 2 to 7 let a few
+    of them through; that there are no fooling images can't.
 
     Attributes:
         broken: attack -> why its images could not be shown to the final network, for those asked for so far.
@@ -54,6 +56,8 @@ class Known:
         session, gallery = self.session, self.session.gallery
         places = ["network-b"] if attack in session.processes else elsewhere(session)
         wanted = [(place, attack) for place in ("control", *places)]
+        if session.final_fakes and attack == REFERENCE_PROCESS:
+            wanted.append(("final-real", attack))
         if attack == gallery.reference:
             wanted += [("network-b", name) for name in session.processes if name not in session.settings.attacks]
         for place, name in wanted:
@@ -62,6 +66,7 @@ class Known:
         if attack == gallery.reference:
             with suppress(NonFiniteError):
                 yield from gallery.sweep("control", attack).values()
+            yield from (drawn for _, drawn in session.evolution.steps())
 
     def _taught(self, attack: str) -> Iterator[Verified]:
         """Every round's images, of what training used."""

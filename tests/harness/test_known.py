@@ -45,7 +45,7 @@ def rows(*lit, target=0):
 NOTHING = rows()
 
 
-def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1):
+def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1, drawn=(), fakes=1):
     """`made`: (place, attack) -> images. What it has not is no business of `Known`'s."""
     networks = [Ends() for _ in range(3)]
     history = [Past(0, networks[0], None), *(Past(i + 1, networks[i + 1], one) for i, one in enumerate(rounds))]
@@ -62,6 +62,8 @@ def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected
         gallery=SimpleNamespace(
             reference="l1_sparse", images=images, sweep=lambda place, attack: {1: sweep or NOTHING} if sweep else {}
         ),
+        evolution=SimpleNamespace(steps=lambda: enumerate(drawn)),
+        final_fakes=fakes,
         history=history,
         rounds_before_selected=lambda: history[:selected],
         final=Ends(),
@@ -87,7 +89,7 @@ def test_an_image_is_claimed_by_the_class_that_the_final_network_is_sure_of():
     ("place", "attack", "shown"),
     [
         *((place, "masked", True) for place in ("control", "network-b", "round-000")),
-        *((place, "l1_sparse", True) for place in ("control", "network-b")),
+        *((place, "l1_sparse", True) for place in ("control", "network-b", "final-real")),
         ("round-000", "l1_sparse", False),  # training used it: nobody asks for more of its images than the rounds have
         ("round-001", "masked", False),  # the certified network is the cascade's
     ],
@@ -109,6 +111,15 @@ def test_an_attack_of_training_that_is_not_in_the_selection_goes_with_the_one_th
     known = Known(session({("network-b", "own"): rows([0])}, rounds=rounds, processes=("own",)))
     assert len(known.of("l1_sparse").targets) == 3
     assert len(known.of("masked").targets) == 0
+
+
+def test_a_network_without_fake_classes_has_none_to_cut_off():
+    assert not len(Known(session({("final-real", "l1_sparse"): rows([0])}, fakes=0)).of("l1_sparse").targets)
+
+
+def test_what_the_evolution_drew_is_shown():
+    assert len(Known(session(drawn=[rows([0]), rows([3])])).of("l1_sparse").targets) == 2
+    assert len(Known(session(drawn=[rows([0])])).of("masked").targets) == 0
 
 
 def test_the_judges_controls_at_smaller_k_are_shown():
