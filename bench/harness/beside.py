@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from bench.harness.gallery import REFERENCE_PROCESS, Made
-from bench.harness.known import places_for
-from bench.types import NonFiniteError
+from bench.harness.gallery import Made
+from bench.harness.known import once_more, places_for
+from bench.types import Outcome
 from bench.verify import Verified
 
 if TYPE_CHECKING:
@@ -21,18 +20,13 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
     """The images by which criterion 8 judges an attack.
 
     They are the cascade's, `made`. The reference attack is also run on the same network, for the first of the same
-    targets, by the frontier and the evolution; and what an attack made on other networks may fool this one, too.
-    Those images stand in for the cascade's where they count more.
+    targets, by the frontier and the evolution; those images stand in for the cascade's where they count more. So does
+    what an attack made for another class or on other networks, if it fools this one. There may be thousands of those,
+    made for no target here, so what is borderline among them is a figure of its own and no target's.
     """
-    others = []
-    if attack == REFERENCE_PROCESS:
-        with suppress(NonFiniteError):
-            if session.frontier():
-                others += session.gallery.sweep("final", attack).values()
-            if session.has_history and len(session.history) > 1:
-                others.append(session.evolution.step(session.selected))
-    for images in others:
+    for images in once_more(session, attack):
         made = replace(made, verified=made.or_worse(torch.arange(len(images.targets)), images))
     known = session.known.of(attack)
-    rows, places = places_for(known, made.verified)
-    return made.or_worse(made.targets[places], known[rows])
+    fooling = known[known.is_(Outcome.FOOLING)]
+    taken, places = places_for(fooling.targets, made.verified)
+    return made.or_worse(made.targets[places], fooling[taken])

@@ -1,4 +1,4 @@
-"""What a run has made on other networks, shown to its final one: an image that fools it there counts, too."""
+"""All that a run has made, shown to its final network: what fools it counts, whoever made it and for which class."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.generate import RANK, nothing
@@ -22,13 +23,26 @@ def elsewhere(session: Session) -> list[str]:
     return ["network-b", *(f"round-{past.index:03d}" for past in session.rounds_before_selected())]
 
 
-class Known:
-    """The images of a run's other networks, attack by attack.
+def once_more(session: Session, attack: str) -> list[Verified]:
+    """What the reference attack makes on the final network beside the cascade, for the first of its targets."""
+    found: list[Verified] = []
+    if attack == REFERENCE_PROCESS:
+        with suppress(NonFiniteError):
+            if session.frontier():
+                found += session.gallery.sweep("final", attack).values()
+            if session.has_history and len(session.history) > 1:
+                found.append(session.evolution.step(session.selected))
+    return found
 
-    They are those of the control, of network B and of past networks that criteria 0, 1, 6 and 7 look at, every
-    round's (what training made and what was held out, rounds after the certified one included, the first of which
-    attacked it), the evolution's, and those of the final network without its fake classes. Criteria 2 to 7 let a few
-    of them through; that there are no fooling images can't.
+
+class Known:
+    """The images of a run, attack by attack.
+
+    Made on the final network, they are shown to it for every class but their own, for which they were judged before.
+    Made on others, for every class: those of the control, of network B and of past networks that criteria 0, 1, 6 and
+    7 look at, every round's (what training made and what was held out, rounds after the certified one included, the
+    first of which attacked it), the evolution's, and those made on the final network without its fake classes.
+    Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
 
     Attributes:
         broken: attack -> why its images could not be shown to the final network, for those asked for so far.
@@ -47,10 +61,15 @@ class Known:
         """
         if attack not in self._of:
             try:
-                self._of[attack] = self._claimed([*self._made(attack), *self._taught(attack)])
+                self._of[attack] = self._claimed([*self._made(attack), *self._taught(attack)], self._own(attack))
             except NonFiniteError as error:
                 self._of[attack], self.broken[attack] = nothing(self.session.spec), str(error)
         return self._of[attack]
+
+    def _own(self, attack: str) -> list[Verified]:
+        """What was made on the final network."""
+        made = self.session.gallery.finite_cascade().get(attack)
+        return [*([made.verified, *made.thinned] if made else []), *once_more(self.session, attack)]
 
     def _made(self, attack: str) -> Iterator[Verified]:
         session, gallery = self.session, self.session.gallery
@@ -66,7 +85,7 @@ class Known:
         if attack == gallery.reference:
             with suppress(NonFiniteError):
                 yield from gallery.sweep("control", attack).values()
-            yield from (drawn for _, drawn in session.evolution.steps())
+            yield from (drawn for index, drawn in session.evolution.steps() if index != session.selected)
 
     def _taught(self, attack: str) -> Iterator[Verified]:
         """Every round's images, of what training used."""
@@ -78,37 +97,36 @@ class Known:
                     yield past.images.made
                     yield past.images.heldout
 
-    def _claimed(self, parts: list[Verified]) -> Verified:
+    def _claimed(self, made: list[Verified], own: list[Verified]) -> Verified:
         session, threat = self.session, self.session.final_threat
-        if not parts:
+        if not (made or own):
             return nothing(session.spec)
-        images = torch.cat([part.images for part in parts])
-        images = images[lit_pixels(images) <= threat.k]
-        classes = session.spec.real_classes
-        probability = logits_of(session.final, images).softmax(dim=1)[:, :classes]
-        rows, claims = (probability >= threat.p_of(torch.arange(classes))).nonzero(as_tuple=True)
+        images = torch.cat([part.images for part in (*made, *own)])
+        judged = torch.cat([*(torch.full_like(part.targets, -1) for part in made), *(part.targets for part in own)])
+        sparse = lit_pixels(images) <= threat.k
+        images, judged = images[sparse], judged[sparse]
+        classes = torch.arange(session.spec.real_classes)
+        probability = logits_of(session.final, images).softmax(dim=1)[:, : len(classes)]
+        sure = (probability >= threat.p_of(classes)) & (judged[:, None] != classes)
+        rows, claims = sure.nonzero(as_tuple=True)
         return verify(session.final, session.spec, images[rows], claims, threat, session.lab.measuring_judge)
 
 
-def places_for(found: Verified, best: Verified) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which images stand in for which of a cascade's, class by class: those that count most, where least was found.
+def places_for(targets: Tensor, best: Verified) -> tuple[Tensor, Tensor]:
+    """Which fooling images stand in for which of a cascade's, class by class: where least was found.
 
     Args:
-        found: n images; several may be for one class, and any number.
+        targets: [n] classes of the images; several may be for one class, and any number.
         best: m images of the cascade.
 
     Returns:
-        (rows [l] of `found`, rows [l] of `best`), none twice; l at most n and m.
+        (which of the n [l], rows of `best` [l]), none twice; l at most n and m.
     """
-    rank = torch.tensor([RANK[outcome] for outcome in OUTCOMES])
+    order = torch.tensor([RANK[outcome] for outcome in OUTCOMES])[best.outcome].argsort(stable=True)
     pairs = []
-    for label in found.targets.unique():
-        mine, theirs = (torch.nonzero(each.targets == label).flatten() for each in (found, best))
-        mine = mine[rank[found.outcome[mine]].argsort(descending=True, stable=True)]
-        theirs = theirs[rank[best.outcome[theirs]].argsort(stable=True)]
+    for label in targets.unique():
+        mine, theirs = torch.nonzero(targets == label).flatten(), order[best.targets[order] == label]
         n = min(len(mine), len(theirs))
-        pairs.append((mine[:n], theirs[:n]))
-    if not pairs:
-        none = torch.zeros(0, dtype=torch.long)
-        return none, none
-    return torch.cat([mine for mine, _ in pairs]), torch.cat([theirs for _, theirs in pairs])
+        pairs.append(torch.stack([mine[:n], theirs[:n]]))
+    taken, places = torch.cat([torch.zeros(2, 0, dtype=torch.long), *pairs], dim=1)
+    return taken, places

@@ -164,7 +164,7 @@ def final_network(session: Session) -> Measurement:
     """8: the worst case over attacks, target by target, on the final network.
 
     The attacks run as a cascade: a target that one has fooled is not asked of the next, dearer one. What they made on
-    other networks is shown to this one.
+    other networks is shown to this one, and what they made here for every class.
     """
     healthy = session.healthy()
     parts: dict[str, AttackCounts] = {}
@@ -223,7 +223,7 @@ def _agreement(alike: Tensor) -> dict[str, float]:
 
 
 def _known(session: Session) -> dict[str, float]:
-    """For information: how much of what was made on other networks fools this one."""
+    """For information: how much of what was made on other networks, or for other classes, fools this one."""
     counts = [session.known.of(name).counts() for name in session.settings.attacks]
     return {f"known_{name}": sum(each[name] for each in counts) for name in map(str, REACHED)}
 
@@ -347,7 +347,7 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
     yield from session.measurement(1).findings
     yield from _not_finite(session.gallery.cascade())
     for name, reason in session.known.broken.items():
-        sentence = f"What {name} made on other networks could not be shown to this one: {reason}."
+        sentence = f"What {name} made could not be shown to the final network for every class: {reason}."
         yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
     yield from session.checks()
     if not session.settings.plan.certifies:

@@ -1,4 +1,4 @@
-"""What was made on other networks, shown to the final one."""
+"""What a run made on other networks or for other classes, shown to the final network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.harness.gallery import Made
 from bench.harness.history import Past
 from bench.harness.known import Known, places_for
 from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
@@ -45,7 +46,7 @@ def rows(*lit, target=0):
 NOTHING = rows()
 
 
-def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1, drawn=(), fakes=1):
+def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1, drawn=(), fakes=1, cascade=None):
     """`made`: (place, attack) -> images. What it has not is no business of `Known`'s."""
     networks = [Ends() for _ in range(3)]
     history = [Past(0, networks[0], None), *(Past(i + 1, networks[i + 1], one) for i, one in enumerate(rounds))]
@@ -60,9 +61,17 @@ def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected
         settings=SimpleNamespace(attacks=("l1_sparse", "masked")),
         processes=processes,
         gallery=SimpleNamespace(
-            reference="l1_sparse", images=images, sweep=lambda place, attack: {1: sweep or NOTHING} if sweep else {}
+            reference="l1_sparse",
+            images=images,
+            sweep=lambda place, attack: {1: (sweep or {}).get(place, NOTHING)},
+            finite_cascade=lambda: cascade or {},
         ),
-        evolution=SimpleNamespace(steps=lambda: enumerate(drawn)),
+        selected=selected,
+        has_history=True,
+        frontier=lambda: True,
+        evolution=SimpleNamespace(
+            steps=lambda: enumerate(drawn), step=lambda index: dict(enumerate(drawn)).get(index, NOTHING)
+        ),
         final_fakes=fakes,
         history=history,
         rounds_before_selected=lambda: history[:selected],
@@ -118,12 +127,21 @@ def test_a_network_without_fake_classes_has_none_to_cut_off():
 
 
 def test_what_the_evolution_drew_is_shown():
-    assert len(Known(session(drawn=[rows([0]), rows([3])])).of("l1_sparse").targets) == 2
+    """On the certified round, 1, an image was judged for its own class, 0, before."""
+    asked = session(drawn=[rows([0]), rows([0], [3]), rows([3])], rounds=[taught(NOTHING, NOTHING)])
+    assert sorted(Known(asked).of("l1_sparse").targets.tolist()) == [0, 1, 1]
     assert len(Known(session(drawn=[rows([0])])).of("masked").targets) == 0
 
 
+def test_what_was_made_on_the_final_network_is_shown_for_every_class_but_its_own():
+    made = Made(torch.arange(2), rows([0], [3], target=0), 0, 0, thinned=(rows([3], target=0),))
+    asked = session(cascade={"masked": made}, sweep={"final": rows([0], [3], [3], target=0)})
+    assert Known(asked).of("masked").targets.tolist() == [1, 1]
+    assert Known(asked).of("l1_sparse").targets.tolist() == [1, 1]
+
+
 def test_the_judges_controls_at_smaller_k_are_shown():
-    known = Known(session(sweep=rows([0])))
+    known = Known(session(sweep={"control": rows([0])}))
     assert len(known.of("l1_sparse").targets) == 1
     assert len(known.of("masked").targets) == 0
 
@@ -147,12 +165,10 @@ def outcomes(*pairs):
     return found
 
 
-def test_what_counts_most_stands_in_where_least_was_found():
+def test_a_fooling_image_stands_in_where_least_was_found():
     fooling, border, real, nothing = Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT
-    best = outcomes((0, fooling), (1, nothing), (0, real), (0, nothing), (1, nothing))
-    found = outcomes((0, border), (0, fooling), (1, real))
-    taken, places = places_for(found, best)
-    assert dict(zip(taken.tolist(), places.tolist(), strict=True)) == {1: 3, 0: 2, 2: 1}
-    assert len(places_for(found, NOTHING)[0]) == len(places_for(NOTHING, best)[0]) == 0
-    many = outcomes(*[(0, fooling)] * 7)
-    assert sorted(places_for(many, best)[1].tolist()) == [0, 2, 3]
+    best = outcomes((0, fooling), (1, border), (0, real), (0, nothing), (1, nothing))
+    taken, places = places_for(torch.tensor([0, 0, 1]), best)
+    assert dict(zip(taken.tolist(), places.tolist(), strict=True)) == {0: 3, 1: 2, 2: 4}
+    assert sorted(places_for(torch.zeros(7, dtype=torch.long), best)[1].tolist()) == [0, 2, 3]
+    assert len(places_for(torch.tensor([0, 0, 1]), NOTHING)[0]) == len(places_for(NOTHING.targets, best)[0]) == 0

@@ -25,7 +25,9 @@ SPEC = ImageSpec((1, 1, 1), 4, ("a", "b"))
 ALLOWED = Thresholds(
     rates=dict.fromkeys(range(8), 0.95) | {8: 0.01}, real=RealThresholds(accuracy=0.9, confident_accuracy=0.8)
 )
-FOOLING, REAL, UNCONFIDENT = map(OUTCOMES.index, (Outcome.FOOLING, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT))
+FOOLING, BORDERLINE, REAL, UNCONFIDENT = map(
+    OUTCOMES.index, (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT)
+)
 
 
 def images(outcomes, value=0.0):
@@ -164,7 +166,9 @@ def test_an_image_made_on_another_network_counts_where_it_fools_this_one():
     }
     taken = SILENT | {"masked": [FOOLING, UNCONFIDENT, UNCONFIDENT, UNCONFIDENT]}
     assert final(taken, known=[FOOLING]).total.successes == 2
-    assert final(SILENT, known=[REAL, REAL]).total.successes == 0
+    unsure = final(SILENT, known=[REAL, BORDERLINE])
+    assert (unsure.total.successes, unsure.figures["borderline_or_fooling"]) == (0, 0)
+    assert unsure.figures["known_borderline"] == 1
 
 
 def test_what_looks_real_is_shown_to_network_b():
