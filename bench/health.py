@@ -22,6 +22,7 @@ class Cause(StrEnum):
     # Found by running the network and the attacks once more (`bench/harness/checks.py`, `effort.py`).
     ZERO_GRADIENT = "zero_gradient"
     RANDOMISED = "randomised"
+    BATCH_DEPENDENT = "batch_dependent"
     NOT_LOGITS = "not_logits"
     QUANTISED_INPUT = "quantised_input"
     SATURATED = "saturated"
@@ -41,6 +42,7 @@ REMEDIES = {
     Cause.NEVER_CONFIDENT: "Train the network until it is sure of real data; p means nothing before.",
     Cause.ZERO_GRADIENT: "Replace steps and detached parts by smooth ones that agree with them, for the attack's sake.",
     Cause.RANDOMISED: "Make eval mode deterministic, or attack the average over draws.",
+    Cause.BATCH_DEPENDENT: "Normalise by statistics that training kept, not by those of the batch.",
     Cause.NOT_LOGITS: "Return logits or log-probabilities: what stands before the softmax.",
     Cause.QUANTISED_INPUT: "Attack a copy that passes gradients straight through the rounding of its input.",
     Cause.SATURATED: "Divide the logits by a constant, so that the softmax is not exactly 0 or 1 in float32.",

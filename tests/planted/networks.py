@@ -51,6 +51,14 @@ class Stochastic(Planted):
         return self.classifier(images + 0.2 * torch.randn(images.shape, generator=self.generator))
 
 
+class JudgedByCompany(Planted):
+    """Normalises its logits by those of the whole batch, also in eval mode."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.classifier(images)
+        return logits - 0.5 * logits.mean(dim=0, keepdim=True)
+
+
 class Quantised(Planted):
     """Sees black and white only."""
 
