@@ -41,7 +41,7 @@ REMEDIES = {
     Cause.BUDGET_TOO_SMALL: "Run with --budget standard or full.",
     Cause.NEVER_CONFIDENT: "Train the network until it is sure of real data; p means nothing before.",
     Cause.ZERO_GRADIENT: "Replace steps and detached parts by smooth ones that agree with them, for the attack's sake.",
-    Cause.RANDOMISED: "Make eval mode deterministic, or attack the average over draws.",
+    Cause.RANDOMISED: "Make eval mode deterministic, with gradients and without, or attack the average over draws.",
     Cause.BATCH_DEPENDENT: "Normalise by statistics that training kept, not by those of the batch.",
     Cause.NOT_LOGITS: "Return logits or log-probabilities: what stands before the softmax.",
     Cause.QUANTISED_INPUT: "Attack a copy that passes gradients straight through the rounding of its input.",

@@ -48,16 +48,22 @@ class Verified:
         return Verified(**{name: value[index] for name, value in vars(self).items()})
 
 
-def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Float32 logits on the CPU, in eval mode, without gradients, in chunks -> [N, K + F].
+def logits_of(network: nn.Module, images: Tensor, *, gradients: bool = False) -> Tensor:
+    """Float32 logits on the CPU, in eval mode, in chunks -> [N, K + F].
+
+    Args:
+        network: images to K + F logits.
+        images: [N, C, H, W].
+        gradients: whether the network is run as an attack with gradients runs it; nothing keeps them.
 
     Raises:
         NonFiniteError: a logit is NaN or infinite.
     """
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    with torch.no_grad():
-        parts = [network(chunk.float().to(device)).float().cpu() for chunk in images.split(CHUNK)]
+    with torch.set_grad_enabled(gradients):
+        chunks = (chunk.float().to(device, copy=True).requires_grad_(gradients) for chunk in images.split(CHUNK))
+        parts = [network(chunk).detach().float().cpu() for chunk in chunks]
     logits = torch.cat(parts) if parts else torch.zeros(0, 1)
     if not torch.isfinite(logits).all():
         bad = int((~torch.isfinite(logits)).any(dim=1).sum())

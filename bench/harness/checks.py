@@ -177,9 +177,11 @@ def margin_slopes(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[
 
 
 def _randomised(network: nn.Module, probes: Probes) -> str | None:
-    once, again = (logits_of(network, probes.everything) for _ in range(2))
+    once, again, seen = (logits_of(network, probes.everything, gradients=on) for on in (False, False, True))
     if differs := _differing(once, again):
         return f"Two passes in eval mode differ for {differs} of {len(once)} images."
+    if differs := _differing(once, seen):
+        return f"The answer to {differs} of {len(once)} images is another where a gradient is asked for."
     return None
 
 

@@ -16,6 +16,7 @@ from planted.networks import (
     Saturated,
     Stochastic,
     StopsGradients,
+    WatchesForGradients,
 )
 from planted.stand_in import ATTACKS, classifier, digits, judge
 
@@ -56,6 +57,7 @@ def causes(network, attacks, budget, evaluated=None):
         (CutGraph, {Cause.ZERO_GRADIENT, Cause.QUANTISED_INPUT}),
         (DetectsEverything, {Cause.ZERO_GRADIENT}),
         (Stochastic, {Cause.RANDOMISED, Cause.BATCH_DEPENDENT}),
+        (WatchesForGradients, {Cause.RANDOMISED}),
         (JudgedByCompany, {Cause.BATCH_DEPENDENT}),
         (Probabilities, {Cause.NOT_LOGITS}),
         (Quantised, {Cause.ZERO_GRADIENT, Cause.QUANTISED_INPUT}),

@@ -59,6 +59,14 @@ class JudgedByCompany(Planted):
         return logits - 0.5 * logits.mean(dim=0, keepdim=True)
 
 
+class WatchesForGradients(Planted):
+    """Answers fake to whoever asks for a gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = nn.functional.pad(self.classifier(images), (0, 1), value=-CERTAIN)
+        return logits + 2 * CERTAIN * nn.functional.one_hot(torch.tensor(10)) if images.requires_grad else logits
+
+
 class Quantised(Planted):
     """Sees black and white only."""
 
