@@ -46,6 +46,13 @@ def test_a_finding_is_told_with_its_remedy():
     assert FINDING.remedy in reason
 
 
+def test_images_from_elsewhere_that_fool_are_told():
+    told = {n: decide(total(8, 1, 300, figures={"known_fooling": n}), ALLOWED).reason for n in (0, 1, 12)}
+    assert "other networks" not in told[0]
+    assert told[1].endswith("1 image fools this one.")
+    assert told[12].endswith("12 images fool this one.")
+
+
 def test_only_what_a_budget_buys_is_advised():
     assert "use a larger --budget" in decide(total(3, 19, 20), ALLOWED).reason
     open_ = {"accuracy": Counts(successes=342, n=360)}
