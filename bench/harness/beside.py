@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bench.harness.gallery import Made
-from bench.harness.known import once_more, places_for
+from bench.harness.generate import RANK
+from bench.harness.known import once_more
 from bench.types import Outcome
-from bench.verify import Verified
+from bench.verify import OUTCOMES, Verified
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
@@ -30,3 +32,23 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
     fooling = known[known.is_(Outcome.FOOLING)]
     taken, places = places_for(fooling.targets, made.verified)
     return made.or_worse(made.targets[places], fooling[taken])
+
+
+def places_for(targets: Tensor, best: Verified) -> tuple[Tensor, Tensor]:
+    """Which fooling images stand in for which of a cascade's, class by class: where least was found.
+
+    Args:
+        targets: [n] classes of the images; several may be for one class, and any number.
+        best: m images of the cascade.
+
+    Returns:
+        (which of the n [l], rows of `best` [l]), none twice; l at most n and m.
+    """
+    order = torch.tensor([RANK[outcome] for outcome in OUTCOMES])[best.outcome].argsort(stable=True)
+    pairs = []
+    for label in targets.unique():
+        mine, theirs = torch.nonzero(targets == label).flatten(), order[best.targets[order] == label]
+        n = min(len(mine), len(theirs))
+        pairs.append(torch.stack([mine[:n], theirs[:n]]))
+    taken, places = torch.cat([torch.zeros(2, 0, dtype=torch.long), *pairs], dim=1)
+    return taken, places

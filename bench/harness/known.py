@@ -7,12 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bench.harness.gallery import REFERENCE_PROCESS
-from bench.harness.generate import RANK, nothing
+from bench.harness.generate import nothing
 from bench.types import NonFiniteError, lit_pixels
-from bench.verify import OUTCOMES, Verified, logits_of, verify
+from bench.verify import Verified, logits_of, verify
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
@@ -110,23 +109,3 @@ class Known:
         sure = (probability >= threat.p_of(classes)) & (judged[:, None] != classes)
         rows, claims = sure.nonzero(as_tuple=True)
         return verify(session.final, session.spec, images[rows], claims, threat, session.lab.measuring_judge)
-
-
-def places_for(targets: Tensor, best: Verified) -> tuple[Tensor, Tensor]:
-    """Which fooling images stand in for which of a cascade's, class by class: where least was found.
-
-    Args:
-        targets: [n] classes of the images; several may be for one class, and any number.
-        best: m images of the cascade.
-
-    Returns:
-        (which of the n [l], rows of `best` [l]), none twice; l at most n and m.
-    """
-    order = torch.tensor([RANK[outcome] for outcome in OUTCOMES])[best.outcome].argsort(stable=True)
-    pairs = []
-    for label in targets.unique():
-        mine, theirs = torch.nonzero(targets == label).flatten(), order[best.targets[order] == label]
-        n = min(len(mine), len(theirs))
-        pairs.append(torch.stack([mine[:n], theirs[:n]]))
-    taken, places = torch.cat([torch.zeros(2, 0, dtype=torch.long), *pairs], dim=1)
-    return taken, places

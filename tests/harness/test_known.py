@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.harness.beside import places_for
 from bench.harness.gallery import Made
 from bench.harness.history import Past
-from bench.harness.known import Known, places_for
+from bench.harness.known import Known
 from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified
 
