@@ -77,7 +77,7 @@ def rounds(
             task.train,
             generator=draw,
             epochs=epochs,
-            alter=(lambda network, real: vary(real.images, draw)) if vary else None,
+            alter=(lambda network, real, _: vary(real.images, draw)) if vary else None,
             on_batch=recorder.batch,
             on_epoch=recorder.epoch,
             **(teach(network, task, batches, draw) if batches else {}),

@@ -48,7 +48,7 @@ def learn(network: nn.Module, real: Split, spec: ImageSpec, seed: int, **hooks: 
         generator=draw,
         epochs=default_epochs(len(real)) * (SHIFTED_EPOCHS if shift else VARIED_EPOCHS),
         most_shift=shift,
-        alter=None if shift else lambda network, part: warped(part.images, draw),
+        alter=None if shift else lambda network, part, _: warped(part.images, draw),
         **hooks,
     )
 

@@ -28,8 +28,9 @@ Unlabelled images are not among the N.
 OnEpoch = Callable[[nn.Module], None]
 """(the network): called after every epoch; the mode it leaves the network in does not matter."""
 
-Alter = Callable[[nn.Module, Split], Tensor]
-"""(the network, real images of a batch) -> what is seen instead of them, [N, C, H, W], on any device."""
+Alter = Callable[[nn.Module, Split, float], Tensor]
+"""(the network, real images of a batch, the share of the training that is over) -> what is seen instead of them,
+[N, C, H, W], on any device."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Unlabelled:
         weight: of the mean of that, beside the mean loss of the labelled images.
     """
 
-    draw: Alter
+    draw: Callable[[nn.Module, Split], Tensor]
     loss: Callable[[Tensor], Tensor]
     weight: float
 
@@ -110,7 +111,7 @@ def train_classifier(
             if most_shift:
                 real = Split(shifted(real.images, most_shift, generator), real.labels)
             if alter is not None:
-                real = Split(alter(network, real), real.labels)
+                real = Split(alter(network, real, schedule.last_epoch / steps), real.labels)
             parts = [real, *replay()]
             labels = torch.cat([part.labels.to(device) for part in parts])
             images = [part.images.to(device) for part in parts]

@@ -298,12 +298,19 @@ def test_adversarial_training_holds_where_an_undefended_network_falls():
 
 def test_adversarial_training_sees_the_worst_of_each_ball_and_nothing_else(told):
     heard, network, real = told("pgd_at"), final("undefended"), digits().a_train[:100]
-    first, second = (heard["alter"](network, real) for _ in range(2))
+    first, second = (heard["alter"](network, real, pgd_at.GROWTH) for _ in range(2))
     assert (first - real.images).abs().amax() <= pgd_at.ball_of(digits().spec).radius + 1e-6
     assert accuracy(network, first, real.labels) < accuracy(network, real.images, real.labels) - 0.1
     assert not torch.equal(first, second)
     assert heard.get("unlabelled") is None
     assert not heard.get("fakes")
+
+
+def test_the_ball_of_adversarial_training_grows_and_then_stays(told):
+    alter, real = told("pgd_at")["alter"], digits().a_train[:20]
+    moved = [(alter(final("undefended"), real, over) - real.images).abs().amax() for over in (0, 0.1, 0.25, 0.5, 1)]
+    whole = pgd_at.ball_of(digits().spec).radius
+    torch.testing.assert_close(torch.stack(moved), whole * torch.tensor([0, 0.2, 0.5, 1, 1]))
 
 
 @pytest.mark.parametrize(

@@ -169,16 +169,17 @@ def test_every_step_is_the_one_written_out(fakes, weight, dim):
     if weight:
         asked["unlabelled"] = Unlabelled(lambda network, real: OUTLIERS, to_uniform, weight)
     if dim != 1:
-        asked["alter"] = lambda network, real: real.images * dim
+        asked["alter"] = lambda network, real, _: real.images * dim
     found = trained("mlp", part, epochs=3, outputs=12, fakes=sets, batch_size=16, **asked).state_dict()
     wanted = by_hand(part, epochs=3, fakes=sets, weight=weight, dim=dim)
     assert all(torch.equal(found[key], wanted[key]) for key in found)
 
 
 def test_hooks_are_given_the_network_and_the_real_images_and_observers_no_unlabelled_ones():
-    part, given, labels = digits().a_train[:40], [], []
+    part, given, labels, shares = digits().a_train[:40], [], [], []
 
-    def alter(network, real):
+    def alter(network, real, over):
+        shares.append(over)
         given.append((network, real.labels))
         return real.images + 1
 
@@ -194,6 +195,7 @@ def test_hooks_are_given_the_network_and_the_real_images_and_observers_no_unlabe
     beside = Unlabelled(draw, to_uniform, 1.0)
     network = trained("mlp", part, epochs=1, batch_size=20, alter=alter, unlabelled=beside, on_batch=on_batch)
     assert [len(seen) for seen in labels] == [20, 20]
+    assert shares == [0, 0.5]
     assert [which for which, _ in given] == [network] * 4
     assert all(torch.equal(given[2 * i + j][1], labels[i]) for i in (0, 1) for j in (0, 1))
 
