@@ -5,17 +5,17 @@ Every number is finite: NaN and infinity are refused on write and on read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.consistency import contradictions
+
 SCHEMA_VERSION = 1
-HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scope `model` does without
+RULES = 1  # what the criteria count; raised when they count more, so that an earlier pass is told from one of today
 CONTRADICTION = "contradiction"
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -306,6 +306,7 @@ class Certificate(Record):
     """Everything a reader needs to believe, doubt or repeat a verdict."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
+    rules: Count = Field(0, description="by which its criteria count; 0: before rules had a number")
     dataset: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
@@ -336,101 +337,21 @@ class Certificate(Record):
     cost: Cost
     hashes: dict[str, Sha256] = Field(description="SHA-256 of every stored weight and image file of the run")
 
+    @property
+    def subject(self) -> str:
+        """What is certified: the weights' file name, or the defense that trained them."""
+        return self.defense if self.checkpoint is None else self.checkpoint
+
+    @property
+    def earlier(self) -> bool:
+        """Whether criteria count more by today's rules than by its own."""
+        return self.rules < RULES
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        for text in _contradictions(self):
+        for text in contradictions(self):
             raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
         return self
-
-
-def _contradictions(certificate: Certificate) -> Iterator[str]:
-    """What can't be true together, each with its field first."""
-    ids = [criterion.id for criterion in certificate.criteria]
-    if ids != list(range(11)):
-        yield f"criteria: expected the ids 0 to 10 in this order; got {ids}"
-    indices = [round_.index for round_ in certificate.rounds]
-    if len(set(indices)) != len(indices):
-        yield f"rounds: each index may stand once; got [{', '.join(map(_said, indices[:40]))}]"
-    yield from _evolution_contradictions(certificate.evolution, indices)
-    yield from _transfer_contradictions(certificate.transfer, indices)
-    yield from _proof_contradictions(certificate)
-    yield from _perturbed_contradictions(certificate)
-    if not certificate.certified:
-        return
-    if certificate.budget.name == "quick":
-        yield "certified: the quick budget can't certify; expected false"
-    skipped = HISTORY if certificate.scope == "model" else frozenset()
-    for criterion in certificate.criteria:
-        if criterion.verdict is not VerdictName.PASS and criterion.id not in skipped:
-            yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
-
-
-def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:
-    """Its steps are rounds, in order, and their cells line up."""
-    shown = [step.index for step in steps]
-    if not set(shown) <= set(rounds) or any(after <= before for before, after in pairwise(shown)):
-        yield f"evolution: expected rounds of the run in order; got [{', '.join(map(_said, shown[:40]))}]"
-    if len({(len(step.sheet.captions), sum(step.outcomes.values())) for step in steps}) > 1:
-        yield "evolution: expected the same targets in every step; got other numbers of images"
-
-
-def _transfer_contradictions(transfer: TransferMatrix | None, rounds: list[int]) -> Iterator[str]:
-    """Its rows and columns are rounds of the run, every row has all columns, and no part is more than its whole."""
-    if transfer is None:
-        return
-    named = {*transfer.networks, *transfer.past, *(row.index for row in transfer.rows)}
-    if not named <= set(rounds):
-        yield "transfer: names a round that the run does not have"
-    for number, row in enumerate(transfer.rows):
-        if not len(row.detected) == len(row.fake_probability) == len(transfer.networks):
-            yield f"transfer.rows.{number}: expected one figure for each of {len(transfer.networks)} networks"
-        if max(row.taught, *row.detected, 0) > row.n:
-            yield f"transfer.rows.{number}: more than its {_said(row.n)} images"
-    for number, attack in enumerate(transfer.attacks):
-        if not len(attack.n) == len(attack.detected) == len(transfer.past):
-            yield f"transfer.attacks.{number}: expected one figure for each of {len(transfer.past)} past networks"
-        elif any(part > whole for part, whole in zip(attack.detected, attack.n, strict=True)):
-            yield f"transfer.attacks.{number}: more detected than made"
-        elif (attack.total.successes, attack.total.n) != (sum(attack.detected), sum(attack.n)):
-            yield f"transfer.attacks.{number}: the total is no sum of its parts"
-
-
-def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
-    """What is proved and what fools can't overlap, and each is said once more where it comes from."""
-    proof, frontier, threat = certificate.proof, certificate.frontier, certificate.threat
-    proved, fooled = certificate.proved_to, certificate.fooled_from
-    source = proof.proved_to if proof else None
-    if proved != source:
-        yield f"proved_to: {_said(proved)}, but proof.proved_to is {_said(source)}; expected the same"
-    if frontier and fooled != frontier.fooled_from:
-        found = _said(frontier.fooled_from)
-        yield f"fooled_from: {_said(fooled)}, but the frontier's is {found}; expected the same"
-    if proved is not None and fooled is not None and fooled <= proved:
-        yield f"proved_to: {_said(proved)}, yet fooled_from is {_said(fooled)}; expected more"
-    highest = max(threat.operating_point, default=threat.p)
-    for number, row in enumerate(proof.rows if proof else ()):
-        if row.k == proved and row.linear >= highest:
-            yield f"proof.rows.{number}: a bound of {row.linear} at what is proved; expected less than {highest}"
-
-
-def _perturbed_contradictions(certificate: Certificate) -> Iterator[str]:
-    """All four counts of a row are of the same pairs, and p over one half leaves no room for another class."""
-    for number, row in enumerate(certificate.perturbed.rows if certificate.perturbed else ()):
-        where, n = f"perturbed.rows.{number}", row.turned.n
-        others = [part.n for part in (row.kept, row.control, row.control_kept)]
-        if others != [n] * 3:
-            yield f"{where}: of {', '.join(map(_said, [n, *others]))} pairs; expected the same number four times"
-        for turned, kept in ((row.turned, row.kept), (row.control, row.control_kept)):
-            if certificate.threat.p > 0.5 and turned.successes + kept.successes > n:
-                found = f"{_said(turned.successes)} turned and {_said(kept.successes)} kept of {_said(n)}"
-                yield f"{where}: {found}; expected no more than all"
-
-
-def _said(number: int | None) -> str:
-    """A number for a message; an absurd one, which Python may refuse to write out, by its size alone."""
-    if number is None:
-        return "\N{EN DASH}"
-    return str(number) if abs(number) < 10**15 else "over 10^15"
 
 
 class CertificateError(Exception):

@@ -33,7 +33,7 @@ class Row:
     def settings(self) -> tuple:
         """What rows share that differ in their seed alone."""
         s = self.summary
-        return (s.defense, s.network, s.checkpoint or "", s.scope, s.attacks, tuple(s.budget.model_dump().items()))
+        return (s.subject, s.network, s.scope, s.rules, s.attacks, tuple(s.budget.model_dump().items()))
 
 
 def group_of(certificate: Certificate) -> tuple:
@@ -95,7 +95,7 @@ class Family:
         """Certified first, then by score."""
         score = self.spread("score")
         share = self.certified / len(self.rows)
-        return (-share, -(score.median if score else -1.0), self.first.defense, self.rows[0].slug)
+        return (-share, -(score.median if score else -1.0), self.first.subject, self.rows[0].slug)
 
     @property
     def keys(self) -> str:

@@ -24,9 +24,9 @@ MAX_NAMES = 100  # attacks that are listed
 
 FORMULA = re.compile(r"(?<![\w.)\]])[=+\-@\uff1d\uff0b\uff0d\uff20]")
 COLUMNS = (
-    "dataset", "k", "pixels", "p", "defense", "network", "checkpoint", "scope", "certified", "verified", "score",
-    "accuracy", "confident_accuracy", "proved_to", "fooled_from", "budget", "images", "passes", "restarts", "rounds",
-    "seed", "seconds", "forward_passes", "backward_passes", "revision", "made_at", "human_raters", "page",
+    "dataset", "k", "pixels", "p", "defense", "network", "checkpoint", "scope", "certified", "rules", "verified",
+    "score", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "budget", "images", "passes", "restarts",
+    "rounds", "seed", "seconds", "forward_passes", "backward_passes", "revision", "made_at", "human_raters", "page",
     "badge",
 )  # fmt: skip
 
@@ -61,6 +61,8 @@ class Summary(Record):
     attacks: tuple[str, ...]
     scope: str = Field(description="model or process")
     certified: bool
+    rules: Count = Field(description="by which its criteria count")
+    earlier: bool = Field(description="whether they count more by today's")
     verified: bool = Field(description="whether whoever built this computed its figures again from its stored images")
     summary: str
     score: Rate | None = Field(description="harmonic selection score")
@@ -78,6 +80,11 @@ class Summary(Record):
     revision: str
     made_at: str
     criteria: tuple[Verdict, ...]
+
+    @property
+    def subject(self) -> str:
+        """What is certified: the weights' file name, or the defense that trained them."""
+        return self.defense if self.checkpoint is None else self.checkpoint
 
 
 class Refused(Record):
@@ -122,6 +129,8 @@ def summarise(certificate: Certificate, slug: str, verified: bool = False) -> Su
         attacks=tuple(map(name, c.attacks[:MAX_NAMES])),
         scope=c.scope,
         certified=c.certified,
+        rules=c.rules,
+        earlier=c.earlier,
         verified=verified,
         summary=sentence(c.summary),
         score=c.score,

@@ -22,9 +22,12 @@ WORDS = {VerdictName.FAIL: "fails", VerdictName.INCONCLUSIVE: "open", VerdictNam
 TITLE = """# What the certificates say
 
 Every row is pooled from its certificates alone, by `python -m reports table`. Of the criteria, those are named that do
-not pass in all seeds; figures are in the order of the seeds, one where all are the same.
+not pass in all seeds; figures are in the order of the seeds, one where all are the same. Rows certified by earlier
+rules are of before criterion 8 counted all that it counts today, and no pass of today.
 """
-TRIED = "Fooled by each attack, of the targets that it was left with, all seeds:"
+TRIED = """\
+Targets fooled by each attack, of those that it was left with, all seeds. What an attack made on other networks or for
+other classes counts for it where it fools this one, so that the sum may be more than is fooled:"""
 Seeds = list[Certificate]
 
 
@@ -35,6 +38,7 @@ class Subject(NamedTuple):
     network: str
     k: int
     rounds: int
+    rules: int
 
 
 class Section(NamedTuple):
@@ -78,7 +82,7 @@ def _title(one: Section) -> str:
 
 
 def _subject(c: Certificate) -> Subject:
-    return Subject(c.defense if c.checkpoint is None else c.checkpoint, c.network, c.threat.k, c.budget.rounds)
+    return Subject(c.subject, c.network, c.threat.k, c.budget.rounds, c.rules)
 
 
 def _written(section: Section, rows: dict[Subject, Seeds]) -> str:
@@ -122,7 +126,8 @@ def _verdicts(seeds: Seeds) -> str:
             if verdicts[verdict]:
                 said[word].append(f"{criterion}{_of(verdicts[verdict], len(seeds))}")
     certified = sum(c.certified for c in seeds)
-    parts = [f"**certified**{_of(certified, len(seeds))}"] if certified else []
+    earlier = "" if not any(c.earlier for c in seeds) else " by earlier rules"
+    parts = [f"**certified**{earlier}{_of(certified, len(seeds))}"] if certified else []
     parts += [f"{word} {', '.join(said[word])}" for word in WORDS.values() if word in said]
     return "; ".join(parts) or "all pass"
 

@@ -86,7 +86,7 @@ def _verify(folder: Path, arguments: argparse.Namespace) -> int:
         entry = read_entry(path)
     except CertificateError as error:
         return _refuse(folder, [str(error).removeprefix(f"{path}: ")])
-    return _audit(folder, entry, arguments, f"{certificate.defense} on {certificate.dataset}")
+    return _audit(folder, entry, arguments, f"{certificate.subject} on {certificate.dataset}")
 
 
 def _audit(folder: Path, entry: Entry, arguments: argparse.Namespace, what: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.consistency import REQUIRED_ATTACKS as REQUIRED_ATTACKS
 from bench.record import AttackRow, ClassRow, CriterionRecord, Ratio, VerdictName
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 from bench.verdict.stats import Direction, holm_failures, meets, misses, ratio
@@ -15,7 +16,6 @@ INCONCLUSIVE, NOT_APPLICABLE = VerdictName.INCONCLUSIVE, VerdictName.NOT_APPLICA
 WORST_FIRST = (FAIL, INCONCLUSIVE, PASS, NOT_APPLICABLE)
 MODEL_SCOPE = (0, 1, 6, 7, 8, 9, 10)
 PROCESS_SCOPE = tuple(range(11))
-REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")
 
 
 @dataclass(frozen=True)

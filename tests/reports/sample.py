@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from scipy.stats import beta
 
-from bench.record import Certificate
+from bench.record import RULES, Certificate
 
 NAMES = (
     "sparse",
@@ -325,6 +325,7 @@ def document(
     answer = "certified" if certified else "not certified"
     return {
         "schema_version": 1,
+        "rules": RULES,
         "dataset": dataset,
         "image_shape": [1, side, side],
         "class_names": list(classes),

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from bench.consistency import REQUIRED_ATTACKS
 from bench.record import VerdictName
 from reports import board, machine
 from reports.words import allowed
@@ -41,7 +42,8 @@ def test_seeds_of_one_setting_are_one_family(folder):
         {"defense": "other"},
         {"network": "wide"},
         {"checkpoint": "weights"},
-        {"attacks": ["masked"]},
+        {"attacks": [*REQUIRED_ATTACKS, "another"]},
+        {"rules": 0},
         {"budget": {"passes": 1}},
         {"budget": {"name": "full"}},
         {"scope": "model"},
@@ -52,7 +54,7 @@ def test_another_setting_is_another_family(folder, change):
     assert sorted(found) == ["1 seed: 0", "1 seed: 1"]
 
 
-@pytest.mark.parametrize("change", [{"dataset": "other"}, {"threat": {"k": 23}}, {"threat": {"p": 0.8}}])
+@pytest.mark.parametrize("change", [{"dataset": "other"}, {"threat": {"k": 23}}, {"threat": {"p": 0.95}}])
 def test_another_threat_model_is_another_board(folder, change):
     assert len(families(row(folder), row(folder, change, seed=1))) == 2
 

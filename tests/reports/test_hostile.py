@@ -232,6 +232,42 @@ def test_a_missing_file_a_folder_and_a_link_are_refused(tmp_path):
     assert "a symbolic link" in refusal(tmp_path / "link.json", tmp_path / "out")
 
 
+def certified(folder):
+    return sample.document(folder, verdicts="p" * 11)
+
+
+PASSED = "expected another verdict than pass"
+FOOLS = "criteria.8: something fools the network, by"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda it: it["criteria"][8].update(observed=0.5), f"{FOOLS} observed; {PASSED}"),
+        (lambda it: it["criteria"][8]["per_attack"][0]["ratio"].update(successes=1), f"{FOOLS} the row of"),
+        (lambda it: it["criteria"][8]["per_attack"][0]["outcomes"].update(fooling=1), f"{FOOLS} the outcomes of"),
+        (lambda it: it["criteria"][8]["per_class"][0]["ratio"].update(successes=1), f"{FOOLS} the row of class"),
+        (lambda it: it["criteria"][8]["figures"].update(known_fooling=5), f"{FOOLS} known_fooling"),
+        (lambda it: it["frontier"]["rows"][0]["fooling"].update(successes=2), f"{FOOLS} the frontier at"),
+        (lambda it: it["criteria"][8].update(bound=0.6), "criteria.8: a bound of 0.6 misses 0.01"),
+        (lambda it: it["criteria"][10].update(bound=0.01), "criteria.10: a bound of 0.01 misses"),
+        (lambda it: it["criteria"][3].update(n=0), f"criteria.3: nothing was measured; {PASSED}"),
+        (lambda it: it["criteria"][3].update(bound=None), "criteria.3: nothing was measured"),
+        (lambda it: it["criteria"][6]["per_class"][2].update(fails=True), "criteria.6: class 2 fails"),
+        (lambda it: it["judge_controls"][0].update(required=True, holds=False), "certified: the judge's control"),
+        (lambda it: it["judge_controls"][0].update(required=True, holds=None), "certified: the judge's control"),
+        (lambda it: it.update(attacks=["masked"]), "certified: without the required attacks l1_sparse"),
+        (lambda it: it["threat"].update(operating_point=[0.95] * 10), "threat.operating_point: 0.95; expected at most"),
+        (lambda it: it["proof"].update(rows=[]), "proof.rows: no bound at 6, up to where it is proved"),
+    ],
+)  # fmt: skip
+def test_a_pass_that_its_own_figures_contradict_is_refused(tmp_path, change, expected):
+    data = certified(tmp_path / "one")
+    sample.parsed(data)
+    change(data)
+    assert refusal(sample.write_document(tmp_path / "one", data), tmp_path / "out").startswith(expected)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -100,8 +100,8 @@ def test_a_criterion_sorts_by_how_bad_its_verdict_is(index):
 
 
 def test_text_filters_rows(index):
-    index.find_element(By.ID, "find").send_keys("DIGITS sparse")
-    assert index.execute_script(ROWS) == ["sparse_gate cnn, weights.safetensors"]
+    index.find_element(By.ID, "find").send_keys("DIGITS weights")
+    assert index.execute_script(ROWS) == ["weights.safetensors cnn"]
     assert index.find_element(By.ID, "shown").text == "1 of 10 models"
     index.find_element(By.CSS_SELECTOR, "#filters button").click()
     ActionChains(index).pause(0.2).perform()
@@ -252,13 +252,13 @@ def test_comparison_by_keyboard(index):
     assert not index.find_element(By.ID, "bar").is_displayed()
     tick(index, "undefended")
     assert not index.find_element(By.ID, "bar-compare").is_enabled()
-    tick(index, "sparse_gate")
+    tick(index, "weights")
     index.execute_script("document.getElementById('bar-compare').focus()")
     press(index, Keys.ENTER)
     assert view.is_displayed()
     table = index.find_element(By.CSS_SELECTOR, ".compare")
     heads = [one.text.split("\n")[0] for one in table.find_elements(By.CSS_SELECTOR, "thead th")]
-    assert heads == ["Figure", "undefended", "sparse_gate"]
+    assert heads == ["Figure", "undefended", "weights.safetensors"]
     rows = {
         row.find_element(By.TAG_NAME, "th").text.split("\n")[0]: row
         for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")
@@ -283,7 +283,7 @@ def test_comparison_by_keyboard(index):
 
 
 def test_what_was_ticked_stays_ticked_over_filter_and_sort(index):
-    tick(index, "undefended", "sparse_gate")
+    tick(index, "undefended", "weights")
     choose(index, "find", "single")
     head(index, "Model").click()
     index.find_element(By.ID, "bar-compare").click()

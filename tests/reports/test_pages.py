@@ -233,6 +233,7 @@ def test_tables_show_each_figure_in_its_own_column(tmp_path):
     data["judge_controls"] = [data["judge_controls"][4] | {"rejected_working": 0.41, "rejected_strict": 0.22}]
     data["judge_controls"].append(data["judge_controls"][0] | {"holds": False, "required": True})
     data["criteria"][0]["per_class"][0]["fails"] = True
+    data["criteria"][0]["verdict"] = "fail"
     data |= {"fooled_from": 16, "certified": False}
     data["frontier"]["per_class"]["3"] = 16
     index = build([sample.write_document(tmp_path / "one", data)], tmp_path / "out")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.consistency import REQUIRED_ATTACKS
 from reports.__main__ import main
 from tests.reports import sample
 
@@ -85,13 +86,26 @@ def test_what_was_not_measured_is_no_zero_and_comes_last(tmp_path, capsys):
     assert found[1]["8: fooled"] == "-"
 
 
-@pytest.mark.parametrize("changed", [{"p": 0.5}, {"restarts": 9}, {"rounds": 9}, {"attacks": ["l1_sparse"]}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"p": 0.95}, {"restarts": 9}, {"rounds": 9}, {"attacks": [*REQUIRED_ATTACKS, "another"]}, {"rules": 0}],
+)
 def test_only_the_seed_is_pooled(tmp_path, capsys, changed):
     data = seeded(tmp_path / "a", 0)
     place = next((key for key in ("threat", "budget") if changed.keys() <= data[key].keys()), None)
     seeded(tmp_path / "b", 1, **({place: data[place] | changed} if place else changed))
     assert main(["table", str(tmp_path)]) == 0
     assert "| 0, 1 " not in capsys.readouterr().out
+
+
+def test_a_pass_by_earlier_rules_is_told_from_one_of_today(tmp_path, capsys):
+    data = sample.document(tmp_path / "a", verdicts="p" * 11)
+    seeded(tmp_path / "a", 0, **data)
+    seeded(tmp_path / "b", 0, **data | {"rules": 0})
+    assert sorted(row["verdicts"] for row in rows(capsys, tmp_path)) == [
+        "**certified**",
+        "**certified** by earlier rules",
+    ]
 
 
 @pytest.mark.parametrize("command", ["table", "recipe"])

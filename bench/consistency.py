@@ -1,0 +1,150 @@
+"""What a certificate can't say at once: each contradiction in a sentence, its field first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.record import Certificate, CriterionRecord, EvolutionStep, TransferMatrix
+
+HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scope `model` does without
+REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")  # without which nothing is certified
+
+
+def contradictions(certificate: Certificate) -> Iterator[str]:
+    """What can't be true together, each with its field first."""
+    ids = [criterion.id for criterion in certificate.criteria]
+    if ids != list(range(11)):
+        yield f"criteria: expected the ids 0 to 10 in this order; got {ids}"
+    indices = [round_.index for round_ in certificate.rounds]
+    if len(set(indices)) != len(indices):
+        yield f"rounds: each index may stand once; got [{', '.join(map(_said, indices[:40]))}]"
+    yield from _evolution_contradictions(certificate.evolution, indices)
+    yield from _transfer_contradictions(certificate.transfer, indices)
+    yield from _proof_contradictions(certificate)
+    yield from _perturbed_contradictions(certificate)
+    yield from _verdict_contradictions(certificate)
+    if certificate.certified:
+        yield from _certified_contradictions(certificate)
+
+
+def _verdict_contradictions(certificate: Certificate) -> Iterator[str]:
+    """What a pass asks for."""
+    for criterion in certificate.criteria:
+        if criterion.verdict == "pass":
+            for what in _no_pass(criterion):
+                yield f"criteria.{criterion.id}: {what}; expected another verdict than pass"
+    if certificate.criteria[8].verdict == "pass" and (shown := _fooled(certificate)):
+        yield f"criteria.8: {shown}; expected another verdict than pass"
+
+
+def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
+    bound, threshold = criterion.bound, criterion.threshold
+    if not criterion.n or bound is None or threshold is None:
+        yield "nothing was measured"
+    elif bound < threshold if criterion.direction == "at_least" else bound > threshold:
+        yield f"a bound of {bound:g} misses {threshold:g}"
+    if failing := [row.label for row in criterion.per_class if row.fails]:
+        yield f"class {', '.join(failing)} fails"
+
+
+def _fooled(certificate: Certificate) -> str | None:
+    """The first place where a certificate says that something fools the network."""
+    criterion, frontier = certificate.criteria[8], certificate.frontier
+    places = (
+        ("observed", criterion.observed),
+        *((f"the row of {row.attack}", row.ratio.successes) for row in criterion.per_attack),
+        *((f"the outcomes of {row.attack}", row.outcomes.get("fooling")) for row in criterion.per_attack),
+        *((f"the row of class {row.label}", row.ratio.successes) for row in criterion.per_class),
+        ("known_fooling", criterion.figures.get("known_fooling")),
+        *((f"the frontier at {row.k}", row.fooling.successes) for row in (frontier.rows if frontier else ())),
+    )
+    return next((f"something fools the network, by {place}" for place, number in places if number), None)
+
+
+def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
+    if certificate.budget.name == "quick":
+        yield "certified: the quick budget can't certify; expected false"
+    if missing := [name for name in REQUIRED_ATTACKS if name not in certificate.attacks]:
+        yield f"certified: without the required attacks {', '.join(missing)}; expected false"
+    for control in certificate.judge_controls:
+        if control.required and not control.holds:
+            yield f"certified: the judge's control {control.name!r} does not hold; expected false"
+    skipped = HISTORY if certificate.scope == "model" else frozenset()
+    for criterion in certificate.criteria:
+        if criterion.verdict != "pass" and criterion.id not in skipped:
+            yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
+
+
+def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:
+    """Its steps are rounds, in order, and their cells line up."""
+    shown = [step.index for step in steps]
+    if not set(shown) <= set(rounds) or any(after <= before for before, after in pairwise(shown)):
+        yield f"evolution: expected rounds of the run in order; got [{', '.join(map(_said, shown[:40]))}]"
+    if len({(len(step.sheet.captions), sum(step.outcomes.values())) for step in steps}) > 1:
+        yield "evolution: expected the same targets in every step; got other numbers of images"
+
+
+def _transfer_contradictions(transfer: TransferMatrix | None, rounds: list[int]) -> Iterator[str]:
+    """Its rows and columns are rounds of the run, every row has all columns, and no part is more than its whole."""
+    if transfer is None:
+        return
+    named = {*transfer.networks, *transfer.past, *(row.index for row in transfer.rows)}
+    if not named <= set(rounds):
+        yield "transfer: names a round that the run does not have"
+    for number, row in enumerate(transfer.rows):
+        if not len(row.detected) == len(row.fake_probability) == len(transfer.networks):
+            yield f"transfer.rows.{number}: expected one figure for each of {len(transfer.networks)} networks"
+        if max(row.taught, *row.detected, 0) > row.n:
+            yield f"transfer.rows.{number}: more than its {_said(row.n)} images"
+    for number, attack in enumerate(transfer.attacks):
+        if not len(attack.n) == len(attack.detected) == len(transfer.past):
+            yield f"transfer.attacks.{number}: expected one figure for each of {len(transfer.past)} past networks"
+        elif any(part > whole for part, whole in zip(attack.detected, attack.n, strict=True)):
+            yield f"transfer.attacks.{number}: more detected than made"
+        elif (attack.total.successes, attack.total.n) != (sum(attack.detected), sum(attack.n)):
+            yield f"transfer.attacks.{number}: the total is no sum of its parts"
+
+
+def _proof_contradictions(certificate: Certificate) -> Iterator[str]:
+    """What is proved and what fools can't overlap, and each is said once more where it comes from."""
+    proof, frontier, threat = certificate.proof, certificate.frontier, certificate.threat
+    proved, fooled = certificate.proved_to, certificate.fooled_from
+    source = proof.proved_to if proof else None
+    if proved != source:
+        yield f"proved_to: {_said(proved)}, but proof.proved_to is {_said(source)}; expected the same"
+    if frontier and fooled != frontier.fooled_from:
+        found = _said(frontier.fooled_from)
+        yield f"fooled_from: {_said(fooled)}, but the frontier's is {found}; expected the same"
+    if proved is not None and fooled is not None and fooled <= proved:
+        yield f"proved_to: {_said(proved)}, yet fooled_from is {_said(fooled)}; expected more"
+    highest = max(threat.operating_point, default=threat.p)
+    if highest > threat.p:
+        yield f"threat.operating_point: {highest:g}; expected at most p, {threat.p:g}"
+    if proved is not None and proof and proved not in {row.k for row in proof.rows}:
+        yield f"proof.rows: no bound at {_said(proved)}, up to where it is proved"
+    for number, row in enumerate(proof.rows if proof else ()):
+        if row.k == proved and row.linear >= highest:
+            yield f"proof.rows.{number}: a bound of {row.linear} at what is proved; expected less than {highest}"
+
+
+def _perturbed_contradictions(certificate: Certificate) -> Iterator[str]:
+    """All four counts of a row are of the same pairs, and p over one half leaves no room for another class."""
+    for number, row in enumerate(certificate.perturbed.rows if certificate.perturbed else ()):
+        where, n = f"perturbed.rows.{number}", row.turned.n
+        others = [part.n for part in (row.kept, row.control, row.control_kept)]
+        if others != [n] * 3:
+            yield f"{where}: of {', '.join(map(_said, [n, *others]))} pairs; expected the same number four times"
+        for turned, kept in ((row.turned, row.kept), (row.control, row.control_kept)):
+            if certificate.threat.p > 0.5 and turned.successes + kept.successes > n:
+                found = f"{_said(turned.successes)} turned and {_said(kept.successes)} kept of {_said(n)}"
+                yield f"{where}: {found}; expected no more than all"
+
+
+def _said(number: int | None) -> str:
+    """A number for a message; an absurd one, which Python may refuse to write out, by its size alone."""
+    if number is None:
+        return "\N{EN DASH}"
+    return str(number) if abs(number) < 10**15 else "over 10^15"
