@@ -1,0 +1,75 @@
+"""What a run's hash knows of a user's own code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import partial
+
+import pytest
+
+from bench.harness.settings import source_hash
+from bench.task import Defense
+
+CODE = """
+from torch import nn
+from {helper} import SCALE
+
+class Net(nn.Module):
+    def forward(self, images):
+        return SCALE * images
+
+def make(spec, outputs):
+    return Net()
+"""
+
+
+@pytest.fixture(params=["package", "file"])
+def own(request, tmp_path, monkeypatch):
+    """A module of one's own with a helper: (the module, the helper's path, the module's path)."""
+    monkeypatch.syspath_prepend(tmp_path)
+    if request.param == "package":
+        (tmp_path / "own").mkdir()
+        (tmp_path / "own" / "__init__.py").write_text("")
+        folder, module, helper = tmp_path / "own", "own.net", "own.helper"
+    else:
+        folder, module, helper = tmp_path, "own_net", "own_helper"
+    paths = folder / f"{helper.rpartition('.')[2]}.py", folder / f"{module.rpartition('.')[2]}.py"
+    paths[0].write_text("SCALE = 1\n")
+    paths[1].write_text(CODE.format(helper=helper))
+    yield importlib.import_module(module), *paths
+    for name in (module, helper, "own"):
+        sys.modules.pop(name, None)
+
+
+KINDS = {
+    "function": lambda module: module.make,
+    "class": lambda module: module.Net,
+    "instance": lambda module: module.Net(),
+    "partial": lambda module: partial(module.make, outputs=2),
+    "defense": lambda module: Defense(module.make, {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_of_ones_own_code_or_of_what_it_imports_from_beside_it_is_seen(own, kind):
+    module, helper, file = own
+    thing = KINDS[kind](module)
+    hashes = [source_hash(thing)]
+    for path in (helper, file):
+        path.write_text(path.read_text() + "# changed\n")
+        hashes.append(source_hash(thing))
+    assert len(set(hashes)) == 3
+    assert "" not in hashes
+
+
+def test_what_lies_beside_and_is_not_imported_changes_nothing(own):
+    module, helper, _ = own
+    if "own." not in module.__name__:
+        before = source_hash(module.make)
+        helper.with_name("another.py").write_text("")
+        assert source_hash(module.make) == before
+
+
+def test_what_has_no_source_has_no_hash():
+    assert source_hash(len) == source_hash(3) == ""
