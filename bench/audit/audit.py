@@ -20,7 +20,7 @@ from bench.harness.certify import certify
 from bench.harness.lab import accuracy
 from bench.harness.proof import ProofViolatedError
 from bench.harness.settings import code_hash, packages, revision
-from bench.record import Certificate, Sheet
+from bench.record import RULES, Certificate, Sheet
 from bench.types import BadInputError, NonFiniteError
 
 ELSEWHERE = {"dataset", "environment", "cost", "hashes", "human"}  # no result of what is stored, or compared before
@@ -87,6 +87,9 @@ def audit(
         try:
             say("copying")
             found += take_in(folder, copy, certificate.hashes)
+            if certificate.rules != RULES:
+                expected = f"rules {RULES}, by which criteria count more or less; make the certificate again"
+                raise RefusedError("certificate.json: rules", certificate.rules, expected)
             config = read_config(copy)
             found += contradictions(certificate, config)
             check_names(config, trust_code)

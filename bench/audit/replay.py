@@ -57,7 +57,7 @@ class Replay(Session):
         self.evolution = StoredEvolution(self)
         self.found: list[Difference] = []
         self.images = self.left_open = 0  # images scored again; outcomes too near a threshold to tell
-        self._threats: dict[int, ThreatModel] = {}
+        self._threats: dict[nn.Module, ThreatModel] = {}  # by the network itself, which so stays what it is
 
     @cached_property
     def lab(self) -> Lab:
@@ -123,9 +123,9 @@ class Replay(Session):
         """Nothing here is a cost of the run."""
 
     def threat_of(self, network: nn.Module) -> ThreatModel:
-        if id(network) not in self._threats:
-            self._threats[id(network)] = super().threat_of(network)
-        return self._threats[id(network)]
+        if network not in self._threats:
+            self._threats[network] = super().threat_of(network)
+        return self._threats[network]
 
     def checks(self) -> list[Finding]:
         """What a look at the network shows is looked at again; what running attacks showed is taken as it is said."""
@@ -176,7 +176,8 @@ class StoredGallery(Gallery):
     def _stored(self, step: Step) -> Made:
         made = super()._stored(step)
         run = self.session
-        expected = balanced_targets(run.spec.real_classes, step.n)[made.targets]
+        given = step.thins is not None
+        expected = step.thins.targets if given else balanced_targets(run.spec.real_classes, step.n)[made.targets]
         if not torch.equal(made.verified.targets, expected):
             raise RefusedError(f"{step.file}: targets", _brief(made.verified.targets), _brief(expected))
         network = run.network_at(step.place)

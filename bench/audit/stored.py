@@ -20,6 +20,7 @@ SCORED = {"probability": torch.float32, "pixels": torch.int64, "score": torch.fl
 FIELDS = {"images": torch.float32, "targets": torch.int64, **SCORED}
 GENERATED = {"which": torch.int64, "counts": torch.int64}
 CONFIDENT = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.DENSE)
+FOOLING = Outcome.FOOLING
 SPARSE = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT)
 
 
@@ -112,7 +113,8 @@ def scored_again(
     """Score stored images as the harness does, and compare every field.
 
     Probabilities and scores may differ by `TOLERANCE`. So may what is asked of them: an outcome that a
-    probability or a score within `TOLERANCE` of its threshold leaves open is taken as it is stored.
+    probability or a score within `TOLERANCE` of its threshold leaves open is taken as it is stored, unless the image
+    fools here: what is so near to that is no ground for a pass.
 
     Args:
         name: of the file, for the messages.
@@ -134,7 +136,7 @@ def scored_again(
         "probability": (stored.probability - found.probability).abs() > TOLERANCE,
         "pixels": stored.pixels != found.pixels,
         "score": (stored.score - found.score).abs() > slack,
-        "outcome": ~_open(stored, found, threat, judge, slack),
+        "outcome": ~_open(stored, found, threat, judge, slack) | (found.is_(FOOLING) & ~stored.is_(FOOLING)),
     }
     for field, where in differs.items():
         if where.any():
@@ -153,7 +155,7 @@ def _open(stored: Verified, found: Verified, threat: ThreatModel, judge: Judge, 
 
     p = threat.p_of(found.targets)
     confident, sparse = stored.is_(*CONFIDENT), stored.is_(*SPARSE)
-    fooling, rejected = stored.is_(Outcome.FOOLING), stored.is_(Outcome.FOOLING, Outcome.BORDERLINE)
+    fooling, rejected = stored.is_(FOOLING), stored.is_(Outcome.FOOLING, Outcome.BORDERLINE)
     holds = fits(confident, found.probability, p, TOLERANCE, found.probability >= p)
     holds &= sparse == (found.pixels <= threat.k)
     judged = fits(rejected, found.score, judge.working, slack, found.score > judge.working)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.consistency import REQUIRED_ATTACKS
 from bench.record import read_certificate
 from reports.__main__ import main
 from reports.identity import identity
@@ -85,7 +86,9 @@ def test_what_people_said_changes_nothing_and_is_named_as_trusted(undefended, tm
 def test_every_changed_figure_is_named_with_what_is_said_and_found(folder, refused):
     def change(certificate: dict) -> None:
         certificate["criteria"][10]["observed"] -= 0.01
-        certificate["criteria"][7]["verdict"] = "pass"
+        certificate["criteria"][7]["verdict"] = (
+            "fail" if certificate["criteria"][7]["verdict"] != "fail" else "inconclusive"
+        )
         certificate["criteria"][8]["threshold"] = 0.01005  # a setting: no tolerance
         certificate["criteria"][0]["per_attack"][0]["outcomes"]["fooling"] -= 1
         certificate["rounds"][1]["validation_accuracy"] = 1.0
@@ -201,8 +204,11 @@ def test_certified_must_follow(folder, refused, budget):
     def change(certificate: dict) -> None:
         certificate["certified"] = True
         certificate["budget"]["name"] = budget
+        certificate["attacks"] = REQUIRED_ATTACKS
+        certificate["frontier"]["rows"] = []
         for criterion in certificate["criteria"]:
-            criterion["verdict"] = "pass"
+            criterion.update(verdict="pass", n=300, bound=criterion["threshold"], per_attack=[], per_class=[])
+        certificate["criteria"][8].update(observed=0, figures={})
 
     change_json(folder, "certificate.json", change)
     reasons = refused(folder)
@@ -285,6 +291,12 @@ def test_settings_must_agree_and_the_data_be_the_same(folder, refused):
     reasons = refused(folder)
     assert reasons[0] == "environment.seed: 0 is said, 1 in config.json was found"
     assert reasons[1].startswith("config.json: data: ")
+
+
+def test_a_certificate_by_earlier_rules_is_refused_by_that_name(folder, refused):
+    change_certificate(folder, rules=0)
+    (reason,) = refused(folder)
+    assert reason.startswith("certificate.json: rules: 0 is said, rules 1, by which criteria count more or less")
 
 
 def test_other_code_is_said(undefended, tmp_path, capsys):
