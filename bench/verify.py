@@ -5,7 +5,7 @@ The harness decides success here, and attacks use `reached` to know when to stop
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -109,20 +109,24 @@ def verify(
     images, targets = spec.round(images.detach().cpu()), targets.cpu()
     logits = logits_of(network, images)
     probability = target_probability(logits, targets) if len(targets) else torch.zeros(0)
-    confident = probability >= threat.p_of(targets)
-    pixels = lit_pixels(images)
-    sparse = pixels <= threat.k
     score = judge.score(images).cpu().double()
     if not torch.isfinite(score).all():
         raise NonFiniteError("the judge's scores are not finite")
-    outcome = torch.full((len(targets),), OUTCOMES.index(Outcome.NEITHER))
+    undecided = torch.full((len(targets),), OUTCOMES.index(Outcome.NEITHER))
+    return rejudged(Verified(images, targets, probability, lit_pixels(images), score, undecided), threat, judge)
+
+
+def rejudged(found: Verified, threat: ThreatModel, judge: Judge) -> Verified:
+    """The same images and figures under a threat model, say with another k: outcomes anew, by the thresholds alone."""
+    confident, sparse = found.probability >= threat.p_of(found.targets), found.pixels <= threat.k
     both = confident & sparse
+    outcome = torch.full_like(found.outcome, OUTCOMES.index(Outcome.NEITHER))
     for name, holds in (
         (Outcome.UNCONFIDENT, sparse & ~confident),
         (Outcome.DENSE, confident & ~sparse),
         (Outcome.IN_DISTRIBUTION, both),
-        (Outcome.BORDERLINE, both & (score > judge.working)),
-        (Outcome.FOOLING, both & (score > judge.strict)),
+        (Outcome.BORDERLINE, both & (found.score > judge.working)),
+        (Outcome.FOOLING, both & (found.score > judge.strict)),
     ):
         outcome[holds] = OUTCOMES.index(name)
-    return Verified(images, targets, probability, pixels, score, outcome)
+    return replace(found, outcome=outcome)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from bench.harness.gallery import Made
 from bench.harness.generate import RANK
-from bench.harness.known import once_more
 from bench.types import Outcome
 from bench.verify import OUTCOMES, Verified
 
@@ -26,7 +25,7 @@ def counted(session: Session, attack: str, made: Made) -> Verified:
     what an attack made for another class or on other networks, if it fools this one. There may be thousands of those,
     made for no target here, so what is borderline among them is a figure of its own and no target's.
     """
-    for images in once_more(session, attack):
+    for images in session.known.once_more(attack):
         made = replace(made, verified=made.or_worse(torch.arange(len(images.targets)), images))
     known = session.known.of(attack)
     fooling = known[known.is_(Outcome.FOOLING)]

@@ -20,6 +20,7 @@ from bench.harness.session import Session
 from bench.harness.settings import packages, revision
 from bench.harness.transfer import transfer
 from bench.record import (
+    RULES,
     BudgetRecord,
     Certificate,
     CertificateError,
@@ -62,6 +63,7 @@ def certify(session: Session, command: str) -> Certificate:
     evolution = tuple(_evolution(session))  # before its cost and its files are counted
     costs = session.store.load_json("cost.json") if session.store.has("cost.json") else {}
     certificate = Certificate(
+        rules=RULES,
         dataset=settings.dataset,
         image_shape=session.spec.shape,
         class_names=session.spec.class_names,

@@ -119,6 +119,9 @@ def _of_one(tried: Tried, spec: ImageSpec, threat: ThreatModel) -> Iterator[Find
     if _fooled_late(tried, asked) or (not tried.black_box and _still_rising(tried.longer_curve, asked)):
         sentence = f"{tried.name} was still getting better in the last tenth of its passes."
         yield Finding(cause=Cause.STILL_RISING, sentence=sentence)
+    if met := tried.again.non_finite + tried.longer.non_finite:
+        sentence = f"{tried.name}, run on, met {met} images whose logits are NaN or infinite."
+        yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
     for cause, run, what in (
         (Cause.GROWS_WITH_RESTARTS, tried.again, "one more start"),
         (Cause.GROWS_WITH_BUDGET, tried.longer, "twice the passes"),

@@ -67,6 +67,8 @@ class Evolution:
             if not store.has(name):
                 self._make(index, name)
             stored = store.load_tensors(name)
+        if index == self.session.selected:
+            self.session.gallery.note(REFERENCE_PROCESS, name, int(stored["counts"][2]))
         del stored["which"], stored["counts"]
         return Verified(**stored)
 

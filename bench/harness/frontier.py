@@ -28,7 +28,7 @@ def frontier(session: Session) -> Frontier:
 
 
 def _measured(session: Session) -> Frontier:
-    found = [thin for made in session.gallery.finite_cascade().values() for thin in made.thinned]
+    found = [images for made in session.gallery.finite_cascade().values() for images in made.beside]
     names = session.spec.class_names
     return Frontier(
         attacks=tuple(attack for attack in session.settings.attacks if attack in ATTACKS.minimisers),

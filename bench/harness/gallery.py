@@ -21,7 +21,7 @@ from bench.harness.settings import digest
 from bench.harness.thinning import thinned
 from bench.seeds import derive
 from bench.types import Attack, NonFiniteError, Outcome, ThreatModel
-from bench.verify import Verified
+from bench.verify import Verified, rejudged
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 REACHED = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION)  # confident and sparse
 CONFIDENT = (*REACHED, Outcome.DENSE)
 REFERENCE_PROCESS = "l1_sparse"  # stands for training's where there was none, and tests the judge
+FINAL = ("final", "final-real")  # places whose network is the certified one
 FURTHER = 10  # times the budget's starts, at most, where early stops leave passes for more
 SWEEP = (5, 10, 20)  # then doubled up to k
 SWEEP_IMAGES = {"control": 100, "final": 30}
@@ -44,14 +45,15 @@ class Made:
         verified: its images for them.
         passes: image passes it took.
         non_finite: images whose logits were not finite while it looked at them.
-        thinned: in the final network's cascade, what is left of confident images that lost pixels.
+        beside: in the final network's cascade, all that goes into `verified`: the attack's images, those that it
+            makes with as few pixels as it can, and what is left of confident ones that lost pixels.
     """
 
     targets: Tensor
     verified: Verified
     passes: int
     non_finite: int
-    thinned: tuple[Verified, ...] = ()
+    beside: tuple[Verified, ...] = ()
 
     def or_worse(self, targets: Tensor, found: Verified) -> Verified:
         """`verified`, with other images standing in for a target's where they count more against the network.
@@ -101,7 +103,8 @@ class Gallery:
         self.session = session
         self._made: dict[tuple[str, str], Made | NonFiniteError] = {}
         self._cascades: dict[str, dict[str, Made]] = {}
-        self._sweeps: dict[tuple[str, str], dict[int, Verified]] = {}
+        self._sweeps: dict[tuple[str, str, int], Verified] = {}
+        self._non_finite: dict[tuple[str, str], int] = {}
 
     @property
     def reference(self) -> str:
@@ -150,8 +153,8 @@ class Gallery:
     def cascade(self, place: str = "final") -> dict[str, Made]:
         """Criterion 8: the cheapest attack first, each on the targets that still stand -> in that order.
 
-        On the final network each attack's images are thinned as well, and so are those that it makes with as few
-        pixels as it can; a thinned one stands in for the image of its target where it counts more.
+        On the final network an attack that minimises pixels also runs without a k to stop at, and all confident images
+        are thinned; what comes of that stands in for the image of its target where it counts more.
 
         Raises:
             NonFiniteError: the network or an attack produced NaN.
@@ -167,7 +170,7 @@ class Gallery:
                     if not self._went_ahead(place, order[i + 1 :], n, standing):
                         break
                 made = self._stored(_link(place, name, n, session.k, standing))
-                done[name] = self._with_thinned(name, n, made) if place == "final" else made
+                done[name] = self._with_beside(name, n, made) if place == "final" else made
             standing = _left(standing, done[name])
         return done
 
@@ -190,28 +193,44 @@ class Gallery:
                     return True
         return False
 
-    def _with_thinned(self, attack: str, n: int, made: Made) -> Made:
-        """The cascade's images by one attack on the final network, or their target's thinned ones that count more."""
-        found = list(self._thin(attack, n, made))
-        for thin in found:
-            made = replace(made, verified=made.or_worse(thin.targets, thin.verified))
-        return replace(made, thinned=tuple(thin.verified for thin in found))
+    def _with_beside(self, attack: str, n: int, made: Made) -> Made:
+        """The cascade's images by one attack on the final network, or what counts more of their target's others."""
+        found = list(self._beside(attack, n, made))
+        beside = tuple(each.verified for each in (made, *found))
+        for each in found:
+            made = replace(made, verified=made.or_worse(each.targets, each.verified))
+        return replace(made, beside=beside)
 
-    def _thin(self, attack: str, n: int, made: Made) -> Iterator[Made]:
-        """Confident images on the final network, each with as few pixels as it stays confident with.
-
-        They are the cascade's and, where the attack minimises pixels, what it finds with no k to stop at.
-        """
+    def _beside(self, attack: str, n: int, made: Made) -> Iterator[Made]:
+        """What an attack makes with no k to stop at, judged at the run's own, and confident images thinned."""
+        session = self.session
         sources = [("thinned", n, made)]
         if attack in ATTACKS.minimisers:
-            sources.append(
-                ("thinned-minimal", MINIMAL_IMAGES, self._stored(self._all("final", attack, MINIMAL_IMAGES, 0)))
-            )
+            few = self._stored(self._all("final", attack, MINIMAL_IMAGES, 0))
+            few = replace(few, verified=rejudged(few.verified, session.final_threat, session.lab.measuring_judge))
+            sources.append(("thinned-minimal", MINIMAL_IMAGES, few))
+            yield few
         for folder, asked, found in sources:
             confident = found.verified.is_(*CONFIDENT)
             if confident.any():
                 which, thins = found.targets[confident], found.verified[confident]
-                yield self._stored(Step(folder, "final", attack, asked, self.session.k, which, thins))
+                yield self._stored(Step(folder, "final", attack, asked, session.k, which, thins))
+
+    def or_thinned(self, folder: str, attack: str, found: Verified) -> Verified:
+        """Images on the final network; of confident ones that do not fool it, what thinning leaves if that counts more.
+
+        Args:
+            folder: where the thinned ones are stored.
+            attack: that made the images.
+
+        Raises:
+            NonFiniteError: the network produced NaN.
+        """
+        which = torch.nonzero(found.is_(*CONFIDENT) & ~found.is_(Outcome.FOOLING)).flatten()
+        if not len(which):
+            return found
+        step = Step(folder, "final", attack, len(found.targets), self.session.k, which, found[which])
+        return better(found, self._stored(step).verified, which)
 
     def price(self, attack: str) -> float:
         """Passes that one confident, sparse image of the undefended control costs; infinite where there is none."""
@@ -246,12 +265,31 @@ class Gallery:
 
     def sweep(self, place: str, attack: str) -> dict[int, Verified]:
         """An attack's images at a place with at most 5, 10, 20, 40, ... and k pixels."""
+        return {k: self.at_k(place, attack, k) for k in self.sweep_steps}
+
+    @property
+    def sweep_steps(self) -> list[int]:
+        """The numbers of pixels of a sweep."""
         most = self.session.k
-        steps = [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
-        if (place, attack) not in self._sweeps:
-            found = {k: self._stored(self._all(place, attack, SWEEP_IMAGES[place], k)).verified for k in steps}
-            self._sweeps[place, attack] = found
-        return self._sweeps[place, attack]
+        return [k for k in (*SWEEP, *(20 * 2**i for i in range(1, 12))) if k < most] + [most]
+
+    def at_k(self, place: str, attack: str, k: int) -> Verified:
+        """One step of a sweep, judged at its own k."""
+        if (place, attack, k) not in self._sweeps:
+            self._sweeps[place, attack, k] = self._stored(self._all(place, attack, SWEEP_IMAGES[place], k)).verified
+        return self._sweeps[place, attack, k]
+
+    @property
+    def non_finite(self) -> dict[str, int]:
+        """Attack -> images it met on the final network, as far as it was asked for, whose logits were not finite."""
+        counts: dict[str, int] = {}
+        for (attack, _), number in self._non_finite.items():
+            counts[attack] = counts.get(attack, 0) + number
+        return counts
+
+    def note(self, attack: str, file: str, non_finite: int) -> None:
+        """Remember how many images, when one file of the final network was made, had logits that were not finite."""
+        self._non_finite[attack, file] = non_finite
 
     def _all(self, place: str, attack: str, n: int, k: int) -> Step:
         """Images for all of `n` targets or more."""
@@ -261,10 +299,12 @@ class Gallery:
     def _stored(self, step: Step) -> Made:
         store = self.session.store
         with store.working(step.file):
-            if store.has(step.file) and torch.equal((made := self._read(step.file)).targets, step.which):
-                return made
-            self._make(step)
-            return self._read(step.file)
+            if not store.has(step.file) or not torch.equal((made := self._read(step.file)).targets, step.which):
+                self._make(step)
+                made = self._read(step.file)
+        if step.place in FINAL:
+            self.note(step.attack, step.file, made.non_finite)
+        return made
 
     def _read(self, name: str) -> Made:
         stored = self.session.store.load_tensors(name)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.harness.beside import counted
 from bench.harness.detection import by_class, detection_counts, real_counts
-from bench.harness.gallery import REACHED, REFERENCE_PROCESS, Made
+from bench.harness.gallery import REACHED, REFERENCE_PROCESS
 from bench.harness.generate import balanced_targets
 from bench.harness.known import elsewhere
 from bench.harness.recorder import pooled
@@ -67,7 +67,9 @@ def sparse(session: Session) -> Measurement:
         total, per_class = _counted(session, found, found.is_(*REACHED))
         healthy = ratio(total.successes, total.n).lower >= HEALTHY
         parts[name] = AttackCounts(total=total, per_class=per_class, healthy=healthy, required=name in REQUIRED_ATTACKS)
-    findings = tuple(_not_finite({name: session.gallery.made("control", name) for name in session.settings.attacks}))
+    findings = tuple(
+        _not_finite({name: session.gallery.made("control", name).non_finite for name in session.settings.attacks})
+    )
     return Measurement(id=0, per_attack=parts, per_class=_summed(parts.values()), findings=findings)
 
 
@@ -345,9 +347,9 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
             sentence = f"{name} does not reach 95% of its targets on the undefended control at this budget."
             yield Finding(cause=Cause.ATTACK_UNHEALTHY, sentence=sentence)
     yield from session.measurement(1).findings
-    yield from _not_finite(session.gallery.cascade())
-    for name, reason in session.known.broken.items():
-        sentence = f"What {name} made could not be shown to the final network for every class: {reason}."
+    yield from _not_finite(session.gallery.non_finite)
+    for what, reason in session.known.broken.items():
+        sentence = f"{what} could not be shown to the final network: {reason}."
         yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
     yield from session.checks()
     if not session.settings.plan.certifies:
@@ -357,10 +359,10 @@ def _ensemble_findings(session: Session, healthy: dict[str, bool], n: int) -> It
         yield Finding(cause=Cause.NEVER_CONFIDENT, sentence="The network gets no real validation image right.")
 
 
-def _not_finite(made: Mapping[str, Made]) -> Iterable[Finding]:
-    for name, each in made.items():
-        if each.non_finite:
-            sentence = f"{name} met {each.non_finite} images whose logits are NaN or infinite and can't see past them."
+def _not_finite(met: Mapping[str, int]) -> Iterable[Finding]:
+    for name, number in met.items():
+        if number:
+            sentence = f"{name} met {number} images whose logits are NaN or infinite and can't see past them."
             yield Finding(cause=Cause.NOT_FINITE, sentence=sentence)
 
 

@@ -17,7 +17,7 @@ from bench.harness.once import once
 from bench.harness.recorder import pooled
 from bench.record import Perturbed, PerturbedRow, Ratio
 from bench.seeds import generator
-from bench.types import NonFiniteError, Outcome, ThreatModel
+from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
 from bench.verdict.stats import ratio
 from bench.verify import logits_of, target_probability
 
@@ -42,6 +42,10 @@ class Pairs:
     labels: Tensor
     fooling: Tensor
     targets: Tensor
+
+    def added(self, strength: float, spec: ImageSpec) -> Tensor:
+        """Real images with `strength` times the fooling ones added -> [n, C, H, W] on the value grid."""
+        return spec.round(self.real + strength * self.fooling)
 
 
 def perturbed(session: Session) -> Perturbed:
@@ -76,6 +80,21 @@ def _fooling(session: Session, series: Series, attack: str) -> tuple[Tensor, Ten
     return pooled([images[images.is_(Outcome.FOOLING)] for images in found], session.spec.shape)
 
 
+def added_to_real(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each strength, the real images with what fools the control added -> [n, C, H, W] and their classes [n].
+
+    Raises:
+        NonFiniteError: the final network's logits are not finite.
+    """
+    try:
+        fooling = _fooling(session, "control", session.gallery.reference)
+    except NonFiniteError:  # of the control: no fault of the final network
+        return
+    pairs = draw_pairs(session, "control", *fooling)
+    for strength in STRENGTHS if len(pairs.labels) else ():
+        yield pairs.added(strength, session.spec), pairs.labels
+
+
 def draw_pairs(session: Session, series: Series, fooling: Tensor, targets: Tensor) -> Pairs:
     """The budget's number of pairs, each image in turn with a real test image that the final network gets right.
 
@@ -102,7 +121,7 @@ def draw_pairs(session: Session, series: Series, fooling: Tensor, targets: Tenso
 
 def _rows(session: Session, series: Series, pairs: Pairs) -> Iterator[PerturbedRow]:
     for strength in STRENGTHS if len(pairs.labels) else ():
-        images = session.spec.round(pairs.real + strength * pairs.fooling)
+        images = pairs.added(strength, session.spec)
         turned, kept = _seen(session.final, images, pairs, session.settings.p)
         control, control_kept = _seen(session.control, images, pairs, session.settings.p)
         yield PerturbedRow(

@@ -46,8 +46,10 @@ class Run:
         torch.set_num_threads(self.settings.threads)
         if self.settings.device != "cpu":  # there it imports a compiler, for operations that are deterministic anyway
             torch.use_deterministic_algorithms(True)
-            torch.backends.cudnn.allow_tf32 = False  # proofs and verdicts are about float32
         preflight(self.session)
+        # Proofs and verdicts are about float32, whatever a user's code asked for when it was imported.
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
         if not self.is_worker:
             self._held.enter_context(self.session.store.hold())
             if self.settings.fresh:

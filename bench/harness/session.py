@@ -190,8 +190,11 @@ class Session:
 
     @property
     def processes(self) -> tuple[str, ...]:
-        """The attacks that training used; the reference process for a network without a history."""
-        return tuple(self.defense.attacks) if self.has_history else (REFERENCE_PROCESS,)
+        """The attacks that some round used, or all of the defense's if none did; without a history the reference."""
+        if not self.has_history:
+            return (REFERENCE_PROCESS,)
+        used = {past.images.attack for past in self.history if past.images}
+        return tuple(name for name in self.defense.attacks if name in used) or tuple(self.defense.attacks)
 
     @cached_property
     def history(self) -> list[Past]:

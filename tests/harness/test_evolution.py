@@ -77,7 +77,7 @@ def session(gains, classes=10, selected=0, passes=2000, restarts=2, has_history=
         history=[Past(index, Bright(gain), None) for index, gain in enumerate(gains)],
         selected=selected,
         lab=SimpleNamespace(measuring_judge=Judge()),
-        gallery=SimpleNamespace(attack=lambda name: attack),
+        gallery=SimpleNamespace(attack=lambda name: attack, note=lambda *met: None),
         threat_of=lambda network: ThreatModel((0.9,) * classes, classes),
         costs=costs,
         add_cost=lambda what, seconds, forward, backward: costs.update({what: (forward, backward)}),

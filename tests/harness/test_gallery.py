@@ -65,7 +65,7 @@ def run(tmp_path, monkeypatch):
     made = []
     found, generate_and_store = session(tmp_path, made)
     monkeypatch.setattr(module, "generate_and_store", generate_and_store)
-    monkeypatch.setattr(Gallery, "_thin", lambda *of: iter(()))  # tests/harness/test_thinning.py has it
+    monkeypatch.setattr(Gallery, "_beside", lambda *of: iter(()))  # tests/harness/test_thinning.py has it
     return found, made, tmp_path
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.harness import known as module
 from bench.harness.beside import places_for
 from bench.harness.gallery import Made
 from bench.harness.history import Past
@@ -34,11 +36,14 @@ class NothingIsReal:
         return torch.full((len(images),), 2.0).double()
 
 
+NUMBER = itertools.count()
+
+
 def rows(*lit, target=0):
-    """Images of one row each, made for one class on another network, where they came to nothing."""
+    """Images of one row each, no two alike, made for one class on another network, where they came to nothing."""
     images = torch.zeros(len(lit), *SPEC.shape)
     for image, where in zip(images, lit, strict=True):
-        image[0, 0, list(where)] = 1.0
+        image[0, 0, list(where)] = 1 - next(NUMBER) / 1000
     n = len(lit)
     none = torch.zeros(n)
     return Verified(images, torch.full((n,), target), none, none, none.double(), torch.full((n,), UNCONFIDENT))
@@ -47,7 +52,9 @@ def rows(*lit, target=0):
 NOTHING = rows()
 
 
-def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1, drawn=(), fakes=1, cascade=None):
+def session(
+    made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected=1, drawn=(), fakes=1, cascade=None, thin=None
+):
     """`made`: (place, attack) -> images. What it has not is no business of `Known`'s."""
     networks = [Ends() for _ in range(3)]
     history = [Past(0, networks[0], None), *(Past(i + 1, networks[i + 1], one) for i, one in enumerate(rounds))]
@@ -65,11 +72,13 @@ def session(made=None, sweep=None, rounds=(), processes=("l1_sparse",), selected
             reference="l1_sparse",
             images=images,
             sweep=lambda place, attack: {1: (sweep or {}).get(place, NOTHING)},
+            sweep_steps=[1],
+            at_k=lambda place, attack, k: images(place, "sweep") if sweep is None else sweep.get(place, NOTHING),
             finite_cascade=lambda: cascade or {},
+            or_thinned=thin or (lambda folder, attack, found: found),
         ),
         selected=selected,
         has_history=True,
-        frontier=lambda: True,
         evolution=SimpleNamespace(
             steps=lambda: enumerate(drawn), step=lambda index: dict(enumerate(drawn)).get(index, NOTHING)
         ),
@@ -88,11 +97,44 @@ def taught(made, heldout, attack="l1_sparse"):
 
 
 def test_an_image_is_claimed_by_the_class_that_the_final_network_is_sure_of():
-    """It was made for another; what it is not sure of, and what is dense, is left out."""
+    """It was made for another; what it is not sure of is left out, and what is dense may still lose pixels."""
     found = Known(session({("control", "masked"): rows([3], [1], [0], [1, 2, 3], target=0)})).of("masked")
-    assert found.targets.tolist() == [1, 0]
-    assert found.images.flatten(1).argmax(dim=1).tolist() == [3, 0]
-    assert found.counts()["fooling"] == 2
+    assert found.targets.tolist() == [1, 0, 1]
+    assert found.images.flatten(1).argmax(dim=1).tolist() == [3, 0, 1]
+    assert (found.counts()["fooling"], found.counts()["dense"]) == (2, 1)
+
+
+def test_what_the_final_network_is_sure_of_is_thinned():
+    def thin(folder, attack, found):
+        heard.append((folder, attack, len(found.targets)))
+        return rows([0])
+
+    heard = []
+    known = Known(session({("control", "masked"): rows([3])}, sweep={"final": rows([0], [0])}, thin=thin))
+    assert len(known.of("masked").targets) == 1
+    assert [len(found.targets) for found in known.once_more("l1_sparse")] == [2, 1]
+    assert heard == [("thinned-known", "masked", 1), ("thinned-sweep-1", "l1_sparse", 2)]
+
+
+def test_what_is_made_at_a_smaller_k_is_judged_at_the_runs_own():
+    """Two pixels are dense at k = 1 and fool at 2."""
+    images = rows([0, 1])
+    images.pixels[:], images.probability[:], images.score[:] = 2, 1.0, 2.0
+    (found, _) = Known(session(sweep={"final": images})).once_more("l1_sparse")
+    assert found.counts()["fooling"] == 1
+
+
+def test_real_images_with_fooling_ones_added_are_shown_for_every_class_but_the_real_one(monkeypatch):
+    added = (rows([0], [3]).images, torch.tensor([0, 0]))
+    monkeypatch.setattr(module, "added_to_real", lambda session: iter([added]))
+    assert Known(session()).of("l1_sparse").targets.tolist() == [1]
+    assert not len(Known(session()).of("masked").targets)
+
+
+@pytest.fixture(autouse=True)
+def nothing_added(monkeypatch):
+    """Real images are no business of most tests here."""
+    monkeypatch.setattr(module, "added_to_real", lambda session: iter(()))
 
 
 @pytest.mark.parametrize(
@@ -135,10 +177,17 @@ def test_what_the_evolution_drew_is_shown():
 
 
 def test_what_was_made_on_the_final_network_is_shown_for_every_class_but_its_own():
-    made = Made(torch.arange(2), rows([0], [3], target=0), 0, 0, thinned=(rows([3], target=0),))
+    raw = rows([0], [3], target=0)
+    made = Made(torch.arange(2), raw, 0, 0, beside=(raw, rows([3], target=0)))
     asked = session(cascade={"masked": made}, sweep={"final": rows([0], [3], [3], target=0)})
     assert Known(asked).of("masked").targets.tolist() == [1, 1]
     assert Known(asked).of("l1_sparse").targets.tolist() == [1, 1]
+
+
+def test_an_image_that_comes_from_two_places_is_one():
+    found = rows([0], [3])
+    made = {("control", "masked"): found, ("network-b", "masked"): found, ("round-000", "masked"): rows([0])}
+    assert sorted(Known(session(made)).of("masked").targets.tolist()) == [0, 0, 1]
 
 
 def test_the_judges_controls_at_smaller_k_are_shown():
@@ -155,7 +204,32 @@ def test_another_networks_nan_is_no_fault_of_this_one_and_its_own_is():
     asked.final.eval, asked.final.parameters = (lambda: None), (lambda: iter(()))
     known = Known(asked)
     assert not len(known.of("masked").targets)
-    assert list(known.broken) == ["masked"]
+    assert list(known.broken) == ["What masked made"]
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (("final-real", "l1_sparse"), "What l1_sparse made on the real classes alone"),
+        (("final", "sweep"), "What l1_sparse made for the sweep-1"),
+    ],
+)
+def test_nan_of_one_piece_on_the_final_network_is_named_and_hides_no_other(made, what):
+    known = Known(session({made: NonFiniteError("NaN"), ("control", "l1_sparse"): rows([0])}))
+    assert len(known.of("l1_sparse").targets) == 1
+    assert known.broken == {what: "NaN"}
+
+
+def test_nan_of_the_certified_round_in_the_evolution_is_named():
+    asked = session(drawn=[rows([0])], rounds=[taught(NOTHING, NOTHING)])
+
+    def step(index):
+        raise NonFiniteError("NaN")
+
+    asked.evolution.step = step
+    known = Known(asked)
+    assert len(known.of("l1_sparse").targets) == 1
+    assert known.broken == {"What l1_sparse made for the evolution": "NaN"}
 
 
 def outcomes(*pairs):

@@ -57,12 +57,10 @@ class SaysA(nn.Module):
 
 
 class Gallery:
-    """`beside`: what the reference attack makes apart from the cascade, "sweep" and "evolution", if anything."""
-
-    def __init__(self, found, non_finite=0, beside=None):
+    def __init__(self, found, non_finite=0):
         self.found = found
-        self.beside = beside
         self.broken = non_finite
+        self.non_finite = {attack: non_finite for place, attack in found if place == "final"}
 
     def images(self, place, attack):
         return self.found[place, attack]
@@ -71,9 +69,6 @@ class Gallery:
 
     def made(self, place, attack):
         return Made(torch.arange(len(self.found[place, attack].targets)), self.found[place, attack], 0, self.broken)
-
-    def sweep(self, place, attack):
-        return {1: self.beside["sweep"]}
 
     def cascade(self):
         made = {name: found for (place, name), found in self.found.items() if place == "final"}
@@ -89,7 +84,7 @@ def session(
     non_finite=0,
     rounds=(),
     checks=(),
-    beside=None,
+    once_more=(),
     known=(),
     broken=None,
 ):
@@ -103,13 +98,13 @@ def session(
             subject="x",
         ),
         final_fakes=0,
-        frontier=lambda: beside,
-        known=SimpleNamespace(of=lambda name: images(known if name == "masked" else ()), broken=broken or {}),
-        evolution=SimpleNamespace(step=lambda index: beside["evolution"]),
-        history=["round 0", "round 1"] if beside else ["round 0"],
-        selected=1,
+        known=SimpleNamespace(
+            of=lambda name: images(known if name == "masked" else ()),
+            once_more=lambda name: once_more if name == "l1_sparse" else (),
+            broken=broken or {},
+        ),
         checks=lambda: list(checks),
-        gallery=Gallery(found, non_finite, beside),
+        gallery=Gallery(found, non_finite),
         healthy=lambda: dict.fromkeys(attacks, healthy),
         measurement=lambda criterion: Measurement(id=criterion, findings=findings),
         final_threat=ThreatModel((0.9, 0.9), 1),
@@ -143,14 +138,13 @@ def test_criterion_8_takes_the_worst_case_target_by_target():
     assert measured.per_class["b"].successes == 1
 
 
-@pytest.mark.parametrize("where", ["sweep", "evolution"])
-def test_an_image_that_fools_counts_wherever_the_run_makes_it(where):
-    beside = dict.fromkeys(("sweep", "evolution"), images([UNCONFIDENT] * 2)) | {where: images([UNCONFIDENT, FOOLING])}
-    measured = final(SILENT, beside=beside)
+def test_an_image_that_fools_counts_wherever_the_run_makes_it():
+    nothing = images([UNCONFIDENT] * 2)
+    measured = final(SILENT, once_more=[nothing, images([UNCONFIDENT, FOOLING]), nothing])
     assert measured.total.successes == 1
     assert measured.per_class["b"].successes == 1
     assert measured.per_attack["l1_sparse"].total.outcomes["fooling"] == 1
-    assert final(SILENT, beside=dict.fromkeys(beside, images([UNCONFIDENT] * 2))).total.successes == 0
+    assert final(SILENT, once_more=[nothing]).total.successes == 0
 
 
 def test_an_image_made_on_another_network_counts_where_it_fools_this_one():
@@ -195,7 +189,7 @@ def test_what_takes_the_evidence_away_is_named():
     assert causes(final({"l1_sparse": [UNCONFIDENT] * 4})) == {Cause.ATTACK_MISSING}
     assert causes(final(SILENT, budget="quick")) == {Cause.BUDGET_TOO_SMALL}
     assert causes(final(SILENT, non_finite=3)) == {Cause.NOT_FINITE}
-    assert causes(final(SILENT, broken={"masked": "logits are not finite"})) == {Cause.NOT_FINITE}
+    assert causes(final(SILENT, broken={"What masked made": "logits are not finite"})) == {Cause.NOT_FINITE}
     flat = Finding(cause=Cause.ZERO_GRADIENT, sentence="No gradient.")
     assert causes(final(SILENT, checks=[flat])) == {Cause.ZERO_GRADIENT}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.harness.perturbed import STRENGTHS, draw_pairs, perturbed
+from bench.harness.perturbed import STRENGTHS, added_to_real, draw_pairs, perturbed
 from bench.materials.split import Split
 from bench.types import ImageSpec, Outcome
 from bench.verify import OUTCOMES, Verified
@@ -83,6 +83,17 @@ def session(final, control=None, on_control=(FOOLING,) * 4, on_final=(UNCONFIDEN
 
 def counts(found, part, series="control"):
     return [getattr(row, part).successes for row in found.rows if row.series == series]
+
+
+def test_the_images_with_something_added_are_those_that_are_measured():
+    asked = session(Brighter(0.18))
+    pairs = draw_pairs(asked, "control", *(getattr(made([FOOLING] * 4), name) for name in ("images", "targets")))
+    shown = list(added_to_real(asked))
+    assert len(shown) == len(STRENGTHS)
+    for strength, (images, labels) in zip(STRENGTHS, shown, strict=True):
+        assert torch.equal(images, SPEC.round(pairs.real + strength * pairs.fooling))
+        assert torch.equal(labels, pairs.labels)
+    assert not list(added_to_real(session(Brighter(0.18), on_control=(UNCONFIDENT,) * 4)))
 
 
 def test_each_network_turns_where_the_added_image_outweighs_the_real_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,8 @@ from torch import nn
 
 from bench.harness.proof import ProofViolatedError, proof, sparsest_real
 from bench.materials.split import Split
-from bench.types import ImageSpec, ThreatModel
+from bench.types import ImageSpec, Outcome, ThreatModel
+from bench.verify import OUTCOMES, Verified
 from tests.harness.stand_in import Store
 
 SPEC = ImageSpec((1, 2, 4), 4, ("a", "b"))
@@ -33,7 +35,7 @@ def summing(weight: float) -> nn.Module:
     return nn.Sequential(nn.Flatten(), layer)
 
 
-def session(network, fooled_from=None, p=0.9):
+def session(network, fooled_from=None, p=0.9, known=()):
     lit = torch.zeros(3, 1, 2, 4)
     for row in range(3):
         lit[row, 0, 0, : row + 2] = 1  # two, three and four lit pixels
@@ -47,7 +49,22 @@ def session(network, fooled_from=None, p=0.9):
         data=SimpleNamespace(a_train=half[1:], b_train=half),
         final_threat=ThreatModel((p, p), 4),
         frontier=lambda: SimpleNamespace(fooled_from=fooled_from),
+        settings=SimpleNamespace(attacks=("own",)),
+        known=SimpleNamespace(of=lambda attack: confident(known), once_more=lambda attack: [confident(())]),
     )
+
+
+def confident(pixels):
+    """Images with so many lit pixels that reached p."""
+    n, none = len(pixels), torch.zeros(len(pixels))
+    outcome = torch.full((n,), OUTCOMES.index(Outcome.IN_DISTRIBUTION))
+    return Verified(torch.zeros(n, *SPEC.shape), none.long(), none, torch.tensor(pixels).long(), none, outcome)
+
+
+@pytest.mark.parametrize(("pixels", "holds"), [((3, 4), True), ((3, 2), False)])
+def test_an_image_from_elsewhere_that_is_proved_not_to_exist_stops_the_run(pixels, holds):
+    with nullcontext() if holds else pytest.raises(ProofViolatedError, match="one with 2"):
+        proof(session(summing(1.0), known=pixels))
 
 
 def test_how_far_a_linear_network_is_proved():

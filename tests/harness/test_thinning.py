@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.harness.gallery import Gallery
+from bench.harness.generate import Generated
 from bench.harness.registry import ATTACKS
 from bench.store import Store
 from bench.types import Budget, ImageSpec, Outcome, ThreatModel, lit_pixels
-from bench.verify import OUTCOMES
+from bench.verify import OUTCOMES, Verified
 
 SPEC = ImageSpec((1, 4, 4), 255, ("left", "right"))
 STROKE = 4  # pixels of a real image, one column
@@ -72,6 +74,8 @@ def gallery(tmp_path):
         spec=SPEC,
         k=STROKE,
         network_at=lambda place: OnePixel(),
+        final_threat=ThreatModel((0.9, 0.9), STROKE),
+        rounds_before_selected=lambda: [],
         threat_of=lambda network: ThreatModel((0.9, 0.9), STROKE),
         lab=SimpleNamespace(measuring_judge=WholeStrokes()),
         say=lambda text: None,
@@ -110,9 +114,58 @@ def test_what_an_attack_minimises_apart_from_the_cascade_counts(gallery, monkeyp
 
 
 def test_the_frontier_has_the_thinned_images(gallery):
-    thinned = gallery.cascade()["strokes"].thinned
-    assert [lit_pixels(found.images).tolist() for found in thinned] == [[1, 1, 1]]
-    assert bool(thinned[0].is_(Outcome.FOOLING).all())
+    raw, thinned = gallery.cascade()["strokes"].beside
+    assert lit_pixels(raw.images).tolist() == [STROKE, STROKE, STROKE, 0]
+    assert lit_pixels(thinned.images).tolist() == [1, 1, 1]
+    assert bool(thinned.is_(Outcome.FOOLING).all())
+
+
+def test_what_an_attack_minimises_is_judged_at_the_runs_own_k(gallery, monkeypatch):
+    """With no k to stop at every image counts as dense; two of its pixels would fool, and thinning may go astray."""
+
+    def two_pixels(classifier, targets, *, threat, **how):
+        images = torch.zeros(len(targets), *SPEC.shape)
+        images[range(len(targets)), 0, :2, 3 * targets] = float(threat.k == 0)
+        return images
+
+    monkeypatch.setattr(ATTACKS, "minimisers", {"two"})
+    monkeypatch.setattr("bench.harness.gallery.thinned", lambda session, network, found, threat: as_it_was(found))
+    gallery.session.settings.attacks = ("two",)
+    gallery.session.attacks["two"] = two_pixels
+    assert outcomes(gallery.cascade()["two"].verified) == ["fooling"] * 4
+
+
+def as_it_was(found):
+    """Thinning that loses what it had."""
+    return Generated(replace(found, outcome=torch.zeros_like(found.outcome) + OUTCOMES.index(Outcome.NEITHER)), 0, 0, 0)
+
+
+def test_images_from_elsewhere_are_thinned_where_they_do_not_fool_yet(gallery):
+    found = gallery.cascade("control")["strokes"].verified
+    assert outcomes(gallery.or_thinned("thinned-known", "strokes", found)) == ["fooling"] * 3 + ["unconfident"]
+    blank = found[torch.tensor([3])]
+    assert gallery.or_thinned("thinned-known", "strokes", blank) is blank
+    fooling = gallery.cascade()["strokes"].beside[1]
+    assert gallery.or_thinned("thinned-known", "strokes", fooling) is fooling
+
+
+def test_what_was_not_finite_on_the_final_network_is_counted_wherever_it_was_met(gallery):
+    met = iter([3, 2])
+
+    def keeps(step):
+        save = gallery.session.store.save_tensors
+        none = torch.zeros(len(step.which))
+        made = Verified(none.view(-1, 1, 1, 1).expand(-1, *SPEC.shape).contiguous(), step.which % 2, none, none.long(),
+                        none.double(), none.long())  # fmt: skip
+        save(step.file, {**vars(made), "which": step.which, "counts": torch.tensor([0, 0, next(met)])})
+
+    gallery._make = keeps
+    gallery.made("final-real", "strokes")
+    assert gallery.non_finite == {"strokes": 3}
+    gallery.at_k("final", "strokes", 2)
+    assert gallery.non_finite == {"strokes": 5}
+    gallery.note("l1_sparse", "a file", 1)
+    assert gallery.non_finite == {"strokes": 5, "l1_sparse": 1}
 
 
 def test_thinned_images_are_made_once(gallery):

@@ -68,14 +68,14 @@ def test_what_has_no_gradient_is_named_also_where_a_black_box_fools_it(plant, tm
 
 
 def test_a_detector_that_stops_gradients_is_not_certified(tmp_path):
-    """No attack finds the way in, though it is there: bright parts of digits, which the judge rejects."""
+    """No attack finds the way in, bright parts of digits, which the judge rejects; thinning what the run knows does."""
     session = on_digits(StopsGradients(classifier(), digits().a_train.images, LIMIT), tmp_path, images=ENOUGH)
     record = session.verdict(8)
     assert sum(session.fooled().values()) == 0
     assert record.n >= 299
-    assert record.verdict == INCONCLUSIVE
+    assert record.verdict == FAIL
+    assert record.figures["known_fooling"] > 0
     assert {Cause.ZERO_GRADIENT, Cause.LOSS_STUCK} <= causes(session)
-    assert "gradient" in record.reason
     assert holes(session) > 100
 
 
@@ -105,8 +105,9 @@ def test_a_weak_defense_is_not_certified_for_hiding_its_slopes(tmp_path):
     soft, hard = hardened()
     assert on_digits(soft, tmp_path / "soft").verdict(8).verdict == FAIL
     session = on_digits(hard, tmp_path / "hard", images=ENOUGH)
-    assert sum(session.fooled().values()) == 0  # without the checks this would be a pass
-    assert session.verdict(8).verdict == INCONCLUSIVE
+    assert sum(session.fooled().values()) == 0
+    assert session.verdict(8).verdict == FAIL  # by what the run knows: without that, and without the checks, a pass
+    assert causes(session) & {Cause.ZERO_GRADIENT, Cause.LOSS_STUCK}
 
 
 def test_a_detector_of_one_attack_falls_to_another(tmp_path):
@@ -144,8 +145,6 @@ def test_an_image_made_on_another_network_is_enough_to_fail(tmp_path):
     assert sum(session.fooled().values()) == 0
     assert record.observed == pytest.approx(2 / FEW)
     assert record.verdict == FAIL
-    closed = on_digits(Robust(classifier(), judge()), tmp_path / "closed").verdict(8)
-    assert (closed.observed, closed.verdict) == (0, INCONCLUSIVE)  # too few targets for a pass
 
 
 def test_a_network_that_is_robust_by_construction_passes(tmp_path):

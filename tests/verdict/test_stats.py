@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
@@ -18,6 +18,7 @@ def test_an_empty_sample_bounds_nothing():
     assert not misses(empty, 0.99, "at_least")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_bounds_agree_with_scipys_two_sided_interval_at_90_percent(sample):
     successes, n = sample
@@ -27,6 +28,7 @@ def test_bounds_agree_with_scipys_two_sided_interval_at_90_percent(sample):
     assert rate.upper == pytest.approx(interval.high, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.floats(0.01, 0.99))
 def test_a_true_rate_at_the_threshold_is_misjudged_at_most_one_time_in_twenty(n, rate):
     passes = sum(binom.pmf(s, n, rate) for s in range(n + 1) if ratio(s, n).lower > rate)
