@@ -92,10 +92,10 @@ class Family:
 
     @property
     def order(self) -> tuple:
-        """Certified first, then by score."""
+        """Certified first, by today's rules before earlier ones, then by score."""
         score = self.spread("score")
         share = self.certified / len(self.rows)
-        return (-share, -(score.median if score else -1.0), self.first.subject, self.rows[0].slug)
+        return (-share, self.first.earlier, -(score.median if score else -1.0), self.first.subject, self.rows[0].slug)
 
     @property
     def keys(self) -> str:

@@ -98,8 +98,9 @@ def test_families_stand_certified_first_then_by_score(folder):
     half = [row(folder, seed=0, defense="half"), row(folder, seed=1, defense="half", verdicts="ppppppppfpp")]
     rows = [*half, row(folder, defense="none", verdicts="ppppppppipp"), row(folder, defense="all")]
     rows.append(row(folder, {"score": 0.1}, defense="low"))
+    rows.append(row(folder, {"rules": 0}, defense="once"))
     (families,) = board.boards(rows)
-    assert [one.first.defense for one in families] == ["all", "low", "half", "none"]
+    assert [one.first.defense for one in families] == ["all", "low", "once", "half", "none"]
 
 
 def test_sentences_share_what_room_there_is(folder, monkeypatch):
