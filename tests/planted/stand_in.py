@@ -16,6 +16,7 @@ from attacks.differential_evolution import differential_evolution
 from attacks.l1_sparse import l1_sparse
 from attacks.masked import masked
 from bench.harness.checks import session_findings
+from bench.harness.gallery import Gallery
 from bench.harness.history import Past
 from bench.harness.session import Session
 from bench.harness.settings import BudgetPlan, Settings
@@ -75,6 +76,14 @@ def settings(dataset: str, images: int, attack: Budget) -> PlantedSettings:
     )
 
 
+class OneStep(Gallery):
+    """Sweeps have one step, the run's own k: smaller ones take most of a test's time."""
+
+    @property
+    def sweep_steps(self) -> list[int]:
+        return [self.session.k]
+
+
 class Planted(Session):
     """A run whose one round is `network`, on `lab`'s data, control and measuring judge."""
 
@@ -86,6 +95,7 @@ class Planted(Session):
     def __init__(self, network: nn.Module, lab: SimpleNamespace, folder: Path, images: int, attack: Budget):
         super().__init__(settings(lab.data.name, images, attack))
         self.lab, self.store, self.attacks = lab, Store(folder), ATTACKS
+        self.gallery = OneStep(self)
         self.history = [Past(0, network, None)]
 
     @cached_property
