@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
-from bench.record import BudgetRecord, Certificate, Count, CriterionRecord, Rate, Record, VerdictName
+from bench.record import RULES, BudgetRecord, Certificate, Count, CriterionRecord, Rate, Record, VerdictName
 from reports.words import clean, clipped, one_line
 
 MAX_NAME = 240  # characters of a name
@@ -62,7 +62,6 @@ class Summary(Record):
     scope: str = Field(description="model or process")
     certified: bool
     rules: Count = Field(description="by which its criteria count")
-    earlier: bool = Field(description="whether they count more by today's")
     verified: bool = Field(description="whether whoever built this computed its figures again from its stored images")
     summary: str
     score: Rate | None = Field(description="harmonic selection score")
@@ -85,6 +84,11 @@ class Summary(Record):
     def subject(self) -> str:
         """What is certified: the weights' file name, or the defense that trained them."""
         return self.defense if self.checkpoint is None else self.checkpoint
+
+    @property
+    def earlier(self) -> bool:
+        """Whether criteria count more by today's rules than by its own."""
+        return self.rules < RULES
 
 
 class Refused(Record):
@@ -130,7 +134,6 @@ def summarise(certificate: Certificate, slug: str, verified: bool = False) -> Su
         scope=c.scope,
         certified=c.certified,
         rules=c.rules,
-        earlier=c.earlier,
         verified=verified,
         summary=sentence(c.summary),
         score=c.score,

@@ -29,7 +29,7 @@ ROOMS = {
         "bench.materials",
     ),
     "bench/task.py": ("bench.types", "bench.materials"),
-    "bench/verdict": ("bench.types", "bench.record", "bench.consistency", "bench.health", "bench.verdict"),
+    "bench/verdict": ("bench.types", "bench.record", "bench.health", "bench.verdict"),
     "bench/materials": ("bench.types", "bench.record", "bench.seeds", "bench.verdict.stats", "bench.materials"),
     "bench/proof": ("bench.types", "bench.materials", "bench.proof", "bench.verify"),
     "bench/harness": ("bench",),

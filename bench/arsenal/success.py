@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from bench.arsenal.ensemble import ATTACKS, ensemble
 from bench.arsenal.record import Chain, Success, SuccessRow, write
-from bench.harness.gallery import REACHED, Gallery, Made
+from bench.harness.gallery import REACHED, Gallery
 from bench.harness.lab import accuracy
 from bench.harness.measure import HEALTHY
 from bench.harness.preflight import preflight
 from bench.harness.session import Session
 from bench.harness.settings import Settings, revision
+from bench.harness.step import Made
 from bench.types import BadInputError, Outcome
 from bench.verdict.stats import ratio
 

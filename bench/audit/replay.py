@@ -12,12 +12,13 @@ from bench.audit.claims import Config
 from bench.audit.difference import Difference, RefusedError
 from bench.audit.stored import HandedIn, RoundFacts, scored_again
 from bench.harness.evolution import Evolution, step_name
-from bench.harness.gallery import Gallery, Made, Step
+from bench.harness.gallery import Gallery
 from bench.harness.generate import balanced_targets
 from bench.harness.history import History, Past
 from bench.harness.lab import Lab
 from bench.harness.session import Session
 from bench.harness.settings import Settings
+from bench.harness.step import Made, Step
 from bench.health import Cause, Finding
 from bench.materials.networks import build
 from bench.materials.split import Split
@@ -176,8 +177,7 @@ class StoredGallery(Gallery):
     def _stored(self, step: Step) -> Made:
         made = super()._stored(step)
         run = self.session
-        given = step.thins is not None
-        expected = step.thins.targets if given else balanced_targets(run.spec.real_classes, step.n)[made.targets]
+        expected = step.targets(run.spec.real_classes)
         if not torch.equal(made.verified.targets, expected):
             raise RefusedError(f"{step.file}: targets", _brief(made.verified.targets), _brief(expected))
         network = run.network_at(step.place)

@@ -20,7 +20,6 @@ SCORED = {"probability": torch.float32, "pixels": torch.int64, "score": torch.fl
 FIELDS = {"images": torch.float32, "targets": torch.int64, **SCORED}
 GENERATED = {"which": torch.int64, "counts": torch.int64}
 CONFIDENT = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.DENSE)
-FOOLING = Outcome.FOOLING
 SPARSE = (Outcome.FOOLING, Outcome.BORDERLINE, Outcome.IN_DISTRIBUTION, Outcome.UNCONFIDENT)
 
 
@@ -136,7 +135,7 @@ def scored_again(
         "probability": (stored.probability - found.probability).abs() > TOLERANCE,
         "pixels": stored.pixels != found.pixels,
         "score": (stored.score - found.score).abs() > slack,
-        "outcome": ~_open(stored, found, threat, judge, slack) | (found.is_(FOOLING) & ~stored.is_(FOOLING)),
+        "outcome": ~_open(stored, found, threat, judge, slack),
     }
     for field, where in differs.items():
         if where.any():
@@ -148,19 +147,23 @@ def scored_again(
 
 
 def _open(stored: Verified, found: Verified, threat: ThreatModel, judge: Judge, slack: Tensor) -> Tensor:
-    """Which stored outcomes are what was found, or a side of a threshold that is too near to tell -> [N] bool."""
+    """Which stored outcomes are what was found, or a side of a threshold that is too near to tell -> [N] bool.
+
+    Never the side that hides an image which fools here.
+    """
 
     def fits(says: Tensor, value: Tensor, threshold: Tensor | float, near: Tensor | float, over: Tensor) -> Tensor:
         return (says == over) | ((value - threshold).abs() <= near)
 
     p = threat.p_of(found.targets)
     confident, sparse = stored.is_(*CONFIDENT), stored.is_(*SPARSE)
-    fooling, rejected = stored.is_(FOOLING), stored.is_(Outcome.FOOLING, Outcome.BORDERLINE)
+    fooling, rejected = stored.is_(Outcome.FOOLING), stored.is_(Outcome.FOOLING, Outcome.BORDERLINE)
     holds = fits(confident, found.probability, p, TOLERANCE, found.probability >= p)
     holds &= sparse == (found.pixels <= threat.k)
     judged = fits(rejected, found.score, judge.working, slack, found.score > judge.working)
     judged &= fits(fooling, found.score, judge.strict, slack, found.score > judge.strict)
-    return holds & (judged | ~(confident & sparse))
+    hides = found.is_(Outcome.FOOLING) & ~fooling
+    return holds & (judged | ~(confident & sparse)) & ~hides
 
 
 def _value(field: str, images: Verified, index: int) -> str:

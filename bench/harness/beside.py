@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.harness.gallery import Made
 from bench.harness.generate import RANK
+from bench.harness.step import Made
 from bench.types import Outcome
 from bench.verify import OUTCOMES, Verified
 

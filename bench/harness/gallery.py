@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from bench.harness.generate import Generated, balanced_targets, better, generate
 from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, STARTS, import_path
 from bench.harness.select import fooling_half
-from bench.harness.settings import digest
+from bench.harness.step import Made, Step, cascade_at, stored_name
 from bench.harness.thinning import thinned
 from bench.seeds import derive
 from bench.types import Attack, NonFiniteError, Outcome, ThreatModel
@@ -34,62 +33,6 @@ FURTHER = 10  # times the budget's starts, at most, where early stops leave pass
 SWEEP = (5, 10, 20)  # then doubled up to k
 SWEEP_IMAGES = {"control": 100, "final": 30}
 MINIMAL_IMAGES = 30
-
-
-@dataclass(frozen=True)
-class Made:
-    """What one attack made at one place.
-
-    Args:
-        targets: [n] which of the place's targets it was asked for.
-        verified: its images for them.
-        passes: image passes it took.
-        non_finite: images whose logits were not finite while it looked at them.
-        beside: in the final network's cascade, all that goes into `verified`: the attack's images, those that it
-            makes with as few pixels as it can, and what is left of confident ones that lost pixels.
-    """
-
-    targets: Tensor
-    verified: Verified
-    passes: int
-    non_finite: int
-    beside: tuple[Verified, ...] = ()
-
-    def or_worse(self, targets: Tensor, found: Verified) -> Verified:
-        """`verified`, with other images standing in for a target's where they count more against the network.
-
-        Args:
-            targets: [m] which of the place's targets `found` is for, none twice.
-            found: m images, of which those that are fooling or borderline are looked at.
-        """
-        counts = found.is_(Outcome.FOOLING, Outcome.BORDERLINE) & torch.isin(targets, self.targets)
-        return better(self.verified, found[counts], torch.searchsorted(self.targets, targets[counts]))
-
-
-@dataclass(frozen=True)
-class Step:
-    """Images that are made once: by an attack or, where it `thins` images, from these.
-
-    Args:
-        folder: of the file.
-        place: whose network.
-        attack: its name.
-        n: the number of the place's targets; k: lit pixels that count as sparse.
-        which: [m] of those targets it is for.
-        thins: the m images that lose pixels, if any.
-    """
-
-    folder: str
-    place: str
-    attack: str
-    n: int
-    k: int
-    which: Tensor
-    thins: Verified | None = None
-
-    @property
-    def file(self) -> str:
-        return stored_name(self.folder, self.attack, self.n, self.k)
 
 
 class Gallery:
@@ -320,13 +263,13 @@ class Gallery:
             started = time.monotonic()
             keep(session, step.file, thinned(session, network, step.thins, threat), step.which, started)
             return
-        targets = balanced_targets(session.spec.real_classes, step.n)
-        session.say(f"{attack} on {place.replace('-', ' ')}: {len(step.which)} targets")
+        targets = step.targets(session.spec.real_classes)
+        session.say(f"{attack} on {place.replace('-', ' ')}: {len(targets)} targets")
         budget = session.settings.attack
         starts, most_starts = None, FURTHER * budget.restarts
         if attack in ATTACKS.started:
             start = import_path(STARTS[ATTACKS.started[attack]], "start")
-            starts = start(session, place, targets[step.which], most_starts)
+            starts = start(session, place, targets, most_starts)
         generate_and_store(
             session,
             step.file,
@@ -364,15 +307,16 @@ def generate_and_store(
     which: Tensor,
     **how: Any,
 ) -> None:
-    """Attack a network for some of its targets; the images, what they cost and which they are for go to one file.
+    """Attack a network; the images, what they cost and which of its targets they are for go to one file.
 
     Args:
-        which: [n] of the targets [N].
+        targets: [n] real classes.
+        which: [n] of a place's targets they are.
         how: `threat`, `budget`, `seed`, `starts` and `most_starts` of `generate`.
     """
     started = time.monotonic()
     judge = session.lab.measuring_judge
-    keep(session, name, generate(attack, network, session.spec, targets[which], judge=judge, **how), which, started)
+    keep(session, name, generate(attack, network, session.spec, targets, judge=judge, **how), which, started)
 
 
 def keep(session: Session, name: str, made: Generated, which: Tensor, started: float) -> None:
@@ -385,19 +329,3 @@ def keep(session: Session, name: str, made: Generated, which: Tensor, started: f
 def _link(place: str, attack: str, n: int, k: int, standing: Tensor) -> Step:
     """One attack's turn in a cascade: for those that still stand, and apart from its other images."""
     return Step(cascade_at(place), place, attack, n, k, standing)
-
-
-def cascade_at(place: str) -> str:
-    """The folder of a place's cascade."""
-    return f"cascade-{place}"
-
-
-def stored_name(folder: str, attack: str, n: int, k: int) -> str:
-    """The file of an attack's images for `n` targets, with at most `k` lit pixels."""
-    return f"generated/{folder}/{_file_name(attack)}-{n}x{k}.safetensors"
-
-
-def _file_name(name: str) -> str:
-    """A file name for any attack's name; one that had to change carries a hash, so that no two meet."""
-    safe = re.sub(r"[^\w.]+", "_", name)
-    return safe if safe == name else f"{safe}-{digest(name)[:8]}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.consistency import REQUIRED_ATTACKS
 from bench.harness.beside import counted
 from bench.harness.detection import by_class, detection_counts, real_counts
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS
@@ -22,7 +23,7 @@ from bench.health import Cause, Finding
 from bench.materials.controls import by_budget, measure_controls
 from bench.seeds import generator
 from bench.types import NonFiniteError, Outcome
-from bench.verdict.criteria import CRITERIA, REQUIRED_ATTACKS
+from bench.verdict.criteria import CRITERIA
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 from bench.verdict.stats import CONFIDENCE, ratio
 from bench.verify import Verified, logits_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.consistency import REQUIRED_ATTACKS as REQUIRED_ATTACKS
 from bench.record import AttackRow, ClassRow, CriterionRecord, Ratio, VerdictName
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 from bench.verdict.stats import Direction, holm_failures, meets, misses, ratio

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from bench.harness import gallery as module
-from bench.harness.gallery import Gallery, stored_name
+from bench.harness.gallery import Gallery
+from bench.harness.step import stored_name
 from bench.store import Store
 from bench.types import ImageSpec, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified

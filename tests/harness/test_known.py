@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bench.harness import known as module
 from bench.harness.beside import places_for
-from bench.harness.gallery import Made
 from bench.harness.history import Past
 from bench.harness.known import Known
+from bench.harness.step import Made
 from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified
 
