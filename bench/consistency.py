@@ -32,12 +32,12 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
 
 def _verdict_contradictions(certificate: Certificate) -> Iterator[str]:
     """What a pass asks for."""
+    if certificate.criteria[8].verdict == "pass" and (shown := _fooled(certificate)):
+        yield f"criteria.8: {shown}; expected another verdict than pass"
     for criterion in certificate.criteria:
         if criterion.verdict == "pass":
             for what in _no_pass(criterion):
                 yield f"criteria.{criterion.id}: {what}; expected another verdict than pass"
-    if certificate.criteria[8].verdict == "pass" and (shown := _fooled(certificate)):
-        yield f"criteria.8: {shown}; expected another verdict than pass"
 
 
 def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
@@ -46,6 +46,10 @@ def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
         yield "nothing was measured"
     elif bound < threshold if criterion.direction == "at_least" else bound > threshold:
         yield f"a bound of {bound:g} misses {threshold:g}"
+    elif (criterion.direction == "at_most") != (criterion.id == 8):
+        yield f"its bound is {criterion.direction} what is allowed"
+    elif criterion.observed is None or (criterion.observed - bound) * (-1 if criterion.id == 8 else 1) < 0:
+        yield f"{_said_rate(criterion.observed)} observed is on the wrong side of its bound, {bound:g}"
     if failing := [row.label for row in criterion.per_class if row.fails]:
         yield f"class {', '.join(failing)} fails"
 
@@ -53,6 +57,9 @@ def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
 def _fooled(certificate: Certificate) -> str | None:
     """The first place where a certificate says that something fools the network."""
     criterion, frontier = certificate.criteria[8], certificate.frontier
+    certified = {round_.index for round_ in certificate.rounds if round_.selected}
+    drawn = [step for step in certificate.evolution if step.index in certified]
+    added = [row for row in (certificate.perturbed.rows if certificate.perturbed else ()) if row.series == "final"]
     places = (
         ("observed", criterion.observed),
         *((f"the row of {row.attack}", row.ratio.successes) for row in criterion.per_attack),
@@ -60,6 +67,8 @@ def _fooled(certificate: Certificate) -> str | None:
         *((f"the row of class {row.label}", row.ratio.successes) for row in criterion.per_class),
         ("known_fooling", criterion.figures.get("known_fooling")),
         *((f"the frontier at {row.k}", row.fooling.successes) for row in (frontier.rows if frontier else ())),
+        *((f"the evolution's round {step.index}", step.outcomes.get("fooling")) for step in drawn),
+        *(("the images made on it and added to real ones", row.turned.n) for row in added),
     )
     return next((f"something fools the network, by {place}" for place, number in places if number), None)
 
@@ -69,13 +78,29 @@ def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
         yield "certified: the quick budget can't certify; expected false"
     if missing := [name for name in REQUIRED_ATTACKS if name not in certificate.attacks]:
         yield f"certified: without the required attacks {', '.join(missing)}; expected false"
+    skipped = HISTORY if certificate.scope == "model" else frozenset()
+    for criterion in certificate.criteria:
+        found = f"criterion {criterion.id} is {criterion.verdict.value}"
+        if criterion.id in skipped and criterion.verdict != "not_applicable":
+            yield f"certified: scope model, yet {found}; expected not_applicable"
+        if criterion.verdict != "pass" and criterion.id not in skipped:
+            yield f"certified: {found}; expected false"
+    if not any(control.required for control in certificate.judge_controls):
+        yield "certified: without a required control of the judge; expected false"
+    if len(certificate.threat.operating_point) != len(certificate.class_names):
+        points = len(certificate.threat.operating_point)
+        yield f"certified: {points} operating points for {len(certificate.class_names)} classes; expected one each"
+    eight = certificate.criteria[8]
+    if eight.n < certificate.budget.images:
+        yield f"certified: criterion 8 on {_said(eight.n)} targets; expected {_said(certificate.budget.images)} or more"
+    healthy = {row.attack for row in eight.per_attack if row.healthy and row.ratio.n}
+    if idle := [name for name in REQUIRED_ATTACKS if name in certificate.attacks and name not in healthy]:
+        yield f"certified: criterion 8 without {', '.join(idle)} in good health; expected false"
+    if certificate.scope == "process" and sum(round_.selected for round_ in certificate.rounds) != 1:
+        yield "certified: scope process without one selected round; expected false"
     for control in certificate.judge_controls:
         if control.required and not control.holds:
             yield f"certified: the judge's control {control.name!r} does not hold; expected false"
-    skipped = HISTORY if certificate.scope == "model" else frozenset()
-    for criterion in certificate.criteria:
-        if criterion.verdict != "pass" and criterion.id not in skipped:
-            yield f"certified: criterion {criterion.id} is {criterion.verdict.value}; expected false"
 
 
 def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:
@@ -141,6 +166,10 @@ def _perturbed_contradictions(certificate: Certificate) -> Iterator[str]:
             if certificate.threat.p > 0.5 and turned.successes + kept.successes > n:
                 found = f"{_said(turned.successes)} turned and {_said(kept.successes)} kept of {_said(n)}"
                 yield f"{where}: {found}; expected no more than all"
+
+
+def _said_rate(rate: float | None) -> str:
+    return "nothing" if rate is None else f"{rate:g}"
 
 
 def _said(number: int | None) -> str:

@@ -306,7 +306,9 @@ class Certificate(Record):
     """Everything a reader needs to believe, doubt or repeat a verdict."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    rules: Count = Field(0, description="by which its criteria count; 0: before rules had a number")
+    rules: Annotated[int, Field(ge=0, le=RULES)] = Field(
+        0, description="by which its criteria count; 0: before rules had a number"
+    )
     dataset: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
@@ -346,6 +348,13 @@ class Certificate(Record):
     def earlier(self) -> bool:
         """Whether criteria count more by today's rules than by its own."""
         return self.rules < RULES
+
+    @property
+    def answer(self) -> str:
+        """Whether it is certified, in words."""
+        if not self.certified:
+            return "not certified"
+        return "certified by earlier rules" if self.earlier else "certified"
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

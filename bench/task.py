@@ -51,7 +51,7 @@ class Task:
         spec: the facts of an image.
         train: real training images of half A.
         validation: real validation images of half A.
-        judge: the training judge, fitted on half A; the measuring judge stays out of reach.
+        judge: the training judge, fitted on half A; the measuring judge is not handed to a defense.
         new_network: (outputs, seed) -> an untrained network of the chosen architecture, as the defense shapes it, on
             the device.
         threat: nominal p and k.

@@ -119,8 +119,7 @@ def run_pooled(made: Callable[[Iterable[Certificate]], str], arguments: argparse
 def run_show(arguments: argparse.Namespace) -> int:
     path = arguments.path / CERTIFICATE_NAME if arguments.path.is_dir() else arguments.path
     certificate = read_checked(path)
-    answer = "certified" if certificate.certified else "not certified"
-    print(one_line(f"{certificate.subject} on {certificate.dataset}: {answer}, scope {certificate.scope}"))
+    print(one_line(f"{certificate.subject} on {certificate.dataset}: {certificate.answer}, scope {certificate.scope}"))
     print(one_line(certificate.summary), verdict_table(certificate), sep="\n\n")
     return 0
 

@@ -139,7 +139,8 @@ def certificate_page(entry: Entry, pictures: Pictures, slug: str, verification: 
 
 def badge(certificate: Certificate) -> str:
     """An SVG that says whether the model is certified: words of ours, and the data set in plain letters."""
-    answer = f"{'certified' if certificate.certified else 'not certified'} ({certificate.scope})"
+    threat = certificate.threat
+    answer = f"{certificate.answer} ({certificate.scope}, k {threat.k}, p {threat.p:g})"
     subject = f"Distal · {safe_name(certificate.dataset)[:24]}"
     left, right = (round(len(text) * BADGE_LETTER + 14) for text in (subject, f"✓ {answer}"))
     return (

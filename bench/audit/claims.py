@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from bench.audit.difference import Difference, RefusedError
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS, Registry
-from bench.harness.settings import Settings
+from bench.harness.settings import BUDGETS, Settings
 from bench.record import Certificate, Count, Record, Sha256
 from bench.store import from_json
 from bench.verdict.thresholds import Thresholds
@@ -61,6 +61,10 @@ def read_config(copy: Path) -> Config:
         raise RefusedError(CONFIG, "the run's settings", f"no JSON: {error}") from None
     if set(config.thresholds.rates) != set(range(9)):
         raise RefusedError(f"{CONFIG}: thresholds.rates", sorted(config.thresholds.rates), "criteria 0 to 8 expected")
+    least = BUDGETS[config.budget].attack.passes
+    if config.passes is not None and config.passes < least:
+        found = f"at least the {least} of budget {config.budget} expected: fewer are weaker"
+        raise RefusedError(f"{CONFIG}: passes", config.passes, found)
     if len(set(config.attacks)) != len(config.attacks):
         raise RefusedError(f"{CONFIG}: attacks", ", ".join(config.attacks), "an attack twice")
     return config

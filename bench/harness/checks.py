@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 MOST = 0.5  # the share of probes that must show a fault
 USELESS = 1e-6  # of the margin: what all pixels together change less than, float32 does not resolve
-NOISY = 1e-4  # of the largest logit: two passes that differ by more are random, by less are arithmetic
+NOISY = 1e-4  # of the largest logit that counts: two passes that differ by more are random, by less are arithmetic
+NOISIEST = 0.05  # of a log-probability, however large the logits
+COUNTS = -100.0  # a log-probability; the logit of a class below it says nothing of how exact the others are
 SMALL_STEPS = (1, 2, 4)  # grid levels
 CHECKED = ("l1_sparse", "differential_evolution")  # run on: one that takes gradients, one that takes none
 
@@ -149,10 +151,10 @@ def _zero_gradient(network: nn.Module, probes: Probes) -> str | None:
     for name, images in probes.starts.items():
         margins, slopes = margin_slopes(network, images, probes.targets)
         reach = slopes.abs().flatten(1).sum(dim=1)
-        useless = reach.isnan() | (reach <= USELESS * margins.abs().clamp_min(1))
+        useless = ~reach.isfinite() | (reach <= USELESS * margins.abs().clamp_min(1))
         if useless.float().mean() >= MOST:
-            n = int(useless.sum())
-            return f"The gradient of the margin is zero, or vanishes, at {n} of {len(images)} starts from {name}."
+            n, of = int(useless.sum()), len(images)
+            return f"The gradient of the margin is zero or infinite, or vanishes, at {n} of {of} starts from {name}."
     return None
 
 
@@ -195,7 +197,11 @@ def _batch_dependent(network: nn.Module, probes: Probes) -> str | None:
 
 
 def _differing(once: Tensor, again: Tensor) -> int:
-    return int(((once - again).abs().amax(dim=1) > NOISY * once.abs().amax(dim=1).clamp_min(1)).sum())
+    """For how many images two passes give other probabilities, by more than arithmetic."""
+    log_p, log_q = (logits.log_softmax(dim=1) for logits in (once, again))
+    largest = once.abs().where(log_p > COUNTS, 0).amax(dim=1)
+    allowed = (NOISY * largest).clamp(NOISY, NOISIEST)
+    return int(((log_p.clamp_min(COUNTS) - log_q.clamp_min(COUNTS)).abs().amax(dim=1) > allowed).sum())
 
 
 def _not_logits(network: nn.Module, probes: Probes) -> str | None:

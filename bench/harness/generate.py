@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.materials.split import Split
 from bench.meter import Meter
 from bench.seeds import generator
-from bench.types import Attack, Budget, ImageSpec, Judge, Outcome, ThreatModel
+from bench.types import Attack, BadInputError, Budget, ImageSpec, Judge, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified, logits_of, target_probability, verify
 
 RANK = {
@@ -71,9 +71,11 @@ def generate(
         most_starts: further starts included; by default the budget's, and none further.
 
     Raises:
+        BadInputError: the attack changed the network's weights; they are as they were again.
         BudgetExceededError: the attack took more passes than its share.
         NonFiniteError: the network or the attack produced NaN.
     """
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
     best = nothing(spec)
     standing = torch.arange(len(targets))
     forward = backward = broken = 0
@@ -94,6 +96,7 @@ def generate(
             generator=generator(seed, "restart", restart),
             start=None if starts is None else starts[restart, standing].to(meter.device),
         )
+        _check_unchanged(network, before, attack)
         forward += meter.forward_passes
         backward += meter.backward_passes
         broken += meter.non_finite
@@ -101,6 +104,16 @@ def generate(
         best = better(best, found, standing) if restart else found
         standing = torch.nonzero(~best.is_(Outcome.FOOLING)).flatten()
     return Generated(best, forward, backward, broken)
+
+
+def _check_unchanged(network: nn.Module, before: dict[str, Tensor], attack: Attack) -> None:
+    after = network.state_dict()
+    if any(not torch.equal(after[name], weight) for name, weight in before.items()):
+        network.load_state_dict(before)
+        name = getattr(attack, "__name__", repr(attack))
+        raise BadInputError(
+            f"attack {name}: it changed the weights it attacks; expected them left alone, it may train a copy"
+        )
 
 
 def nothing(spec: ImageSpec) -> Verified:

@@ -46,7 +46,9 @@ def _built(session: Session) -> nn.Module:
     given = f"--network {session.settings.network}"
     try:
         network = session.lab.new_network(least_outputs(session.lab.factory, session.spec), 0)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except BadInputError:
+        raise
+    except Exception as error:  # a user's code may raise anything
         raise BadInputError(f"{given}: {_line(error)}; expected a function of (spec, outputs)") from None
     if not isinstance(network, nn.Module):
         raise BadInputError(f"{given} gives {type(network).__name__}; expected an nn.Module")
@@ -69,7 +71,7 @@ def check_network(session: Session, network: nn.Module, given: str) -> None:
         count_outputs(network, session.data.a_val.images[:8].to(session.lab.device), session.spec)
     except BadInputError as error:
         raise BadInputError(f"{given}: {error}") from None
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         raise BadInputError(
             f"{given}: it does not run on images {session.spec.shape}: {_line(error)}; expected an nn.Module from "
             "such images to logits"
@@ -77,4 +79,4 @@ def check_network(session: Session, network: nn.Module, given: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{type(error).__name__}: {error}".splitlines()[0]

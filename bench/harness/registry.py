@@ -86,8 +86,9 @@ def import_path(path: str, option: str) -> Any:
         thing = importlib.import_module(module)
         for part in attribute.split("."):
             thing = getattr(thing, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInputError(f"{option} {path}: {error}; expected module:attr that can be imported from here") from None
+    except Exception as error:  # a user's module may raise anything
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadInputError(f"{option} {path}: {what}; expected module:attr that can be imported from here") from None
     return thing
 
 

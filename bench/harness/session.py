@@ -233,8 +233,8 @@ class Session:
         )
         task = Task(
             spec=self.spec,
-            train=self.data.a_train,
-            validation=self.data.a_val,
+            train=_copied(self.data.a_train),
+            validation=_copied(self.data.a_val),
             judge=self.lab.training_judge,
             new_network=self.new_network,
             threat=ThreatModel(settings.p, self.k),
@@ -388,6 +388,11 @@ class Session:
     def attack_row(self, criterion: int, attack: str) -> AttackRow | None:
         """One attack's part of a criterion; None where the criterion could not be measured at all."""
         return attack_rows(self.measurement(criterion), self.thresholds).get(attack)
+
+
+def _copied(split: Split) -> Split:
+    """Real data that a defense may change in place without changing what it is measured on."""
+    return Split(split.images.clone(), split.labels.clone())
 
 
 class RealClassesAlone(nn.Module):

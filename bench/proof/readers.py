@@ -15,6 +15,7 @@ from bench.types import BadInputError
 
 CURVE_ERROR = 16 * UNIT  # of a float32 sigmoid or tanh; libraries promise a few units in the last place
 SCALE_TERMS = 8  # roundings on the way through batch normalisation, whichever way a library orders it
+LEAST_SCALE = 2.0**-100  # below, a float32 product is rounded by more than its relative error
 
 
 class UnsupportedLayerError(Exception):
@@ -83,8 +84,11 @@ def batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, shape: Shape, weights: We
     refuse(layer.running_mean is None or layer.running_var is None, layer, "without running statistics")
     flat = type(layer) is nn.BatchNorm1d
     expect(len(shape) == (1 if flat else 3) and shape[:1] == layer.running_mean.shape, layer, shape)
+    refuse(layer.eps < 0 or bool((layer.running_var < 0).any()), layer, "with a negative variance")  # the sum cancels
     scale = (weights(layer.running_var) + layer.eps).rsqrt()
     scale = scale if layer.weight is None else scale * weights(layer.weight)
+    tiny = (scale != 0) & (scale.abs() < LEAST_SCALE)
+    refuse(bool(tiny.any()), layer, f"with a scale below {LEAST_SCALE:.0e}")
     moved, shift = weights(layer.running_mean) * scale, weights(layer.bias)
     mass = moved.abs() + shift.abs()
     scale, bias, mass = (t if flat else t.view(-1, 1, 1) for t in (scale, shift - moved, mass))

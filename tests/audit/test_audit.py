@@ -206,9 +206,14 @@ def test_certified_must_follow(folder, refused, budget):
         certificate["budget"]["name"] = budget
         certificate["attacks"] = REQUIRED_ATTACKS
         certificate["frontier"]["rows"] = []
+        certificate.update(evolution=[], perturbed=None)
         for criterion in certificate["criteria"]:
-            criterion.update(verdict="pass", n=300, bound=criterion["threshold"], per_attack=[], per_class=[])
-        certificate["criteria"][8].update(observed=0, figures={})
+            allowed = criterion["threshold"]
+            criterion.update(verdict="pass", n=300, observed=allowed, bound=allowed, per_attack=[], per_class=[])
+        none = {"successes": 0, "n": 300, "observed": 0, "lower": 0, "upper": 0.01}
+        row = {"verdict": "pass", "reason": "", "ratio": none, "healthy": True}
+        rows = [row | {"attack": name} for name in REQUIRED_ATTACKS]
+        certificate["criteria"][8].update(observed=0, figures={}, per_attack=rows)
 
     change_json(folder, "certificate.json", change)
     reasons = refused(folder)
@@ -217,6 +222,13 @@ def test_certified_must_follow(folder, refused, budget):
     else:
         assert "budget.name: 'standard' is said, 'quick' in config.json was found" in reasons
         assert "certified: True is said, False was found" in reasons
+
+
+def test_fewer_passes_than_the_budget_has_are_refused(folder, refused):
+    change_json(folder, "config.json", lambda config: config.update(passes=1))
+    assert refused(folder) == [
+        "config.json: passes: 1 is said, at least the 600 of budget quick expected: fewer are weaker was found"
+    ]
 
 
 def test_other_thresholds_are_named(folder, refused):

@@ -76,6 +76,25 @@ def test_a_network_with_too_few_logits_or_nan(tmp_path, monkeypatch):
     assert "not finite" in refusal(tmp_path, network="ownnets:nan")
 
 
+def test_a_bug_in_a_users_module(tmp_path, monkeypatch):
+    (tmp_path / "half_written.py").write_text("def attack(:\n")
+    (tmp_path / "unnamed.py").write_text("attack = undefined\n")
+    (tmp_path / "keyless.py").write_text(
+        "from torch import nn\n"
+        "class Keyless(nn.Flatten):\n"
+        "    def forward(self, x): return {}['logits']\n"
+        "def on_images(spec, outputs): return Keyless()\n"
+        "def at_once(spec, outputs): return {}['layers']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "SyntaxError: invalid syntax (half_written.py, line 1)" in refusal(
+        tmp_path, attacks=("half_written:attack",)
+    )
+    assert "NameError: name 'undefined'" in refusal(tmp_path, attacks=("unnamed:attack",))
+    assert "it does not run on images (1, 8, 8): KeyError: 'logits'" in refusal(tmp_path, network="keyless:on_images")
+    assert "KeyError: 'layers'; expected a function" in refusal(tmp_path, network="keyless:at_once")
+
+
 def test_a_folder_with_one_class(tmp_path):
     (tmp_path / "own" / "only").mkdir(parents=True)
     Image.new("L", (8, 8)).save(tmp_path / "own" / "only" / "a.png")

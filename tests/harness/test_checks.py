@@ -86,6 +86,28 @@ def test_coarse_inputs_are_seen_without_the_help_of_gradients(levels):
     assert network_causes(network) == {Cause.QUANTISED_INPUT}
 
 
+class Alone(Planted):
+    """Undefended for an image that comes alone; one more class, never likely, whose logit dwarfs all others."""
+
+    def forward(self, images):
+        real = self.classifier(images)
+        fake = real.logsumexp(dim=1, keepdim=True) + (9 if len(images) > 1 else -9)
+        return torch.nn.functional.pad(torch.cat([real, fake], dim=1), (0, 1), value=-1e9)
+
+
+class InfiniteSlopes(Planted):
+    """A root adds nothing that counts, but for its slope at black pixels."""
+
+    def forward(self, images):
+        root = 1e-9 * images.sqrt().flatten(1).sum(dim=1, keepdim=True)
+        return torch.cat([self.classifier(images), root], dim=1)
+
+
+@pytest.mark.parametrize(("plant", "expected"), [(Alone, Cause.BATCH_DEPENDENT), (InfiniteSlopes, Cause.ZERO_GRADIENT)])
+def test_a_fault_is_not_hidden_by_a_large_number(plant, expected):
+    assert network_causes(plant(classifier())) == {expected}
+
+
 class Same(Planted):
     """The same answers in another form, none of which hampers an attack."""
 
@@ -104,11 +126,12 @@ class Same(Planted):
         lambda z: z.log_softmax(dim=1),
         lambda z: z * 1e-3,  # small slopes
         lambda z: z * 5,
+        lambda z: torch.nn.functional.pad(z, (0, 1), value=-1e9),  # a class that never comes
         lambda z: torch.cat([z, z.logsumexp(dim=1, keepdim=True) + 50], dim=1),  # always sure that it is fake
         lambda z: z - 1e3,
         lambda z: z - z.mean(dim=1, keepdim=True) + 0.1,  # rows sum to 1, as those of probabilities
     ],
-    ids=["itself", "log-probabilities", "small slopes", "steep", "all fake", "shifted", "sum 1"],
+    ids=["itself", "log-probabilities", "small slopes", "steep", "never", "all fake", "shifted", "sum 1"],
 )
 def test_what_hampers_no_attack_is_no_finding(form):
     assert network_causes(Same(form)) == set()

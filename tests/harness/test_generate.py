@@ -5,7 +5,7 @@ from torch import nn
 from bench.harness.generate import balanced_targets, generate, operating_point
 from bench.materials.split import Split
 from bench.meter import BudgetExceededError
-from bench.types import Budget, ImageSpec, Outcome, ThreatModel
+from bench.types import BadInputError, Budget, ImageSpec, Outcome, ThreatModel
 from bench.verify import OUTCOMES
 
 SPEC = ImageSpec((1, 1, 2), 4, ("a", "b"))
@@ -134,6 +134,21 @@ def test_each_restart_gets_its_own_starts_for_the_targets_that_still_stand():
         starts=starts,
     )
     assert given == [pytest.approx([1.0, 0.1, 0.0]), pytest.approx([0.4, 0.5])]
+
+
+def test_an_attack_that_trains_the_network_is_refused_and_undone():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    before = network[1].weight.detach().clone()
+
+    def trains(meter, targets, *, threat, budget, generator, start):
+        with torch.no_grad():
+            meter.network[1].weight += 1
+        return torch.zeros(len(targets), 1, 4, 4)
+
+    spec, threat = ImageSpec((1, 4, 4), 256, ("0", "1")), ThreatModel(0.9, 4)
+    with pytest.raises(BadInputError, match="attack trains: it changed the weights"):
+        generate(trains, network, spec, torch.tensor([0]), threat=threat, budget=Budget(5), judge=None, seed=0)
+    assert torch.equal(network[1].weight, before)
 
 
 def test_no_targets_cost_nothing():

@@ -57,6 +57,14 @@ def detached():
     return layer
 
 
+def normed(variance=1.0, weight=1.0):
+    """A normalisation whose scale float32 rounds by more than it promises: by cancellation, or near zero."""
+    layer = nn.BatchNorm1d(16)
+    layer.running_var.fill_(variance)
+    nn.init.constant_(layer.weight, weight)
+    return layer
+
+
 REFUSED = {
     "GELU": lambda: [nn.Flatten(), nn.GELU(), nn.Linear(16, 3)],
     "Louder": lambda: [nn.Flatten(), Louder(16, 3)],
@@ -74,6 +82,8 @@ REFUSED = {
     "Conv2d with padding_mode=reflect": lambda: [nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), nn.Flatten()],
     "Conv2d with padding='same'": lambda: [nn.Conv2d(1, 1, 2, padding="same"), nn.Flatten()],
     "BatchNorm2d without running statistics": lambda: [nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten()],
+    "BatchNorm1d with a negative variance": lambda: [nn.Flatten(), normed(variance=-9e-6), nn.Linear(16, 3)],
+    "BatchNorm1d with a scale below 8e-31": lambda: [nn.Flatten(), normed(weight=1e-45), nn.Linear(16, 3)],
     "MaxPool2d with ceil_mode=True": lambda: [nn.MaxPool2d(3, ceil_mode=True), nn.Flatten()],
     "MaxPool2d with return_indices=True": lambda: [nn.MaxPool2d(2, return_indices=True), nn.Flatten()],
     "AvgPool2d with divisor_override": lambda: [nn.AvgPool2d(2, divisor_override=1), nn.Flatten()],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from proof_zoo import facts
@@ -93,7 +95,7 @@ def test_weights_that_are_not_finite_are_refused(bad, name):
 
 def test_running_statistics_that_make_no_sense_are_refused():
     network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 3))
-    network[0].running_var.fill_(-1)
+    network[0].running_var.fill_(math.nan)
     with pytest.raises(NonFiniteError):
         bounds(network, facts(SHAPE), [1])
 

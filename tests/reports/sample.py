@@ -119,7 +119,7 @@ def attack_row(name: str, identity: int, verdict: str, rate: float, chance: rand
         "reason": f"{hits} of 300 images; see the outcomes for what became of the others.",
         "ratio": ratio(hits, 300),
         "outcomes": outcomes if identity in (0, 1, 8) else {},
-        "healthy": name != "differential_evolution" if identity == 8 else None,
+        "healthy": (verdict == "pass" or name != "differential_evolution") if identity == 8 else None,
         "means": {
             "probability": 0.9 + chance.random() / 12,
             "pixels": 8 + 13 * chance.random(),
@@ -190,7 +190,7 @@ def evolution(folder: Path, total: int) -> list[dict]:
     steps = []
     for index in shown:
         file, title = f"sheets/evolution-{index:03}.png", f"Round {index}: the same targets"
-        fooling = max(0, 18 - 3 * index)
+        fooling = max(0, 18 - 3 * index) if index < total - 1 else 0
         steps.append(
             {
                 "index": index,
@@ -387,7 +387,7 @@ def document(
         },
         "proof": proof(proved_to=6, sparsest_real=8),
         "proved_to": 6,
-        "perturbed": perturbed(certified),
+        "perturbed": perturbed(verdicts[8] == "p"),
         "cost": {"seconds": 148.2, "forward_passes": 4_120_000, "backward_passes": 3_870_000},
         "hashes": {f"rounds/00{number}/network.safetensors": f"{number:064x}" for number in range(3)},
     }

@@ -46,7 +46,7 @@ def test_seeds_of_one_setting_are_one_family(folder):
         {"rules": 0},
         {"budget": {"passes": 1}},
         {"budget": {"name": "full"}},
-        {"scope": "model"},
+        {"scope": "model", "certified": False},
     ],
 )
 def test_another_setting_is_another_family(folder, change):

@@ -236,6 +236,11 @@ def certified(folder):
     return sample.document(folder, verdicts="p" * 11)
 
 
+def selected_step(data: dict) -> dict:
+    (certified,) = (row["index"] for row in data["rounds"] if row["selected"])
+    return next(step for step in data["evolution"] if step["index"] == certified)
+
+
 PASSED = "expected another verdict than pass"
 FOOLS = "criteria.8: something fools the network, by"
 
@@ -253,9 +258,22 @@ FOOLS = "criteria.8: something fools the network, by"
         (lambda it: it["criteria"][10].update(bound=0.01), "criteria.10: a bound of 0.01 misses"),
         (lambda it: it["criteria"][3].update(n=0), f"criteria.3: nothing was measured; {PASSED}"),
         (lambda it: it["criteria"][3].update(bound=None), "criteria.3: nothing was measured"),
+        (lambda it: it["criteria"][9].update(observed=0.1, bound=0.99), "criteria.9: 0.1 observed is on the"),
+        (lambda it: it["criteria"][9].update(observed=None), "criteria.9: nothing observed is on the wrong side"),
+        (lambda it: it["criteria"][8].update(bound=1, direction="at_least"), "criteria.8: its bound is at_least"),
+        (lambda it: it["criteria"][10].update(bound=0, direction="at_most"), "criteria.10: its bound is at_most"),
+        (lambda it: selected_step(it)["outcomes"].update(fooling=20, in_distribution=0), f"{FOOLS} the evolution"),
+        (lambda it: it["perturbed"]["rows"][0].update(series="final"), f"{FOOLS} the images made on it and added"),
         (lambda it: it["criteria"][6]["per_class"][2].update(fails=True), "criteria.6: class 2 fails"),
         (lambda it: it["judge_controls"][0].update(required=True, holds=False), "certified: the judge's control"),
         (lambda it: it["judge_controls"][0].update(required=True, holds=None), "certified: the judge's control"),
+        (lambda it: it.update(judge_controls=[]), "certified: without a required control of the judge"),
+        (lambda it: it["criteria"][8].update(n=3), "certified: criterion 8 on 3 targets; expected "),
+        (lambda it: it["criteria"][8].update(per_attack=[]), "certified: criterion 8 without l1_sparse, masked"),
+        (lambda it: it["criteria"][8]["per_attack"][0].update(healthy=False), "certified: criterion 8 without"),
+        (lambda it: it["threat"].update(operating_point=[]), "certified: 0 operating points for 10 classes"),
+        (lambda it: [row.update(selected=False) for row in it["rounds"]], "certified: scope process without one"),
+        (lambda it: it.update(scope="model"), "certified: scope model, yet criterion 2 is pass"),
         (lambda it: it.update(attacks=["masked"]), "certified: without the required attacks l1_sparse"),
         (lambda it: it["threat"].update(operating_point=[0.95] * 10), "threat.operating_point: 0.95; expected at most"),
         (lambda it: it["proof"].update(rows=[]), "proof.rows: no bound at 6, up to where it is proved"),

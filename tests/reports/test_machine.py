@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.record import RULES
 from reports import machine
 from reports.build import build
 from tests.reports import sample
@@ -140,10 +141,16 @@ def badges(site) -> list:
 
 def test_a_badge_says_whether_it_is_certified(site):
     texts = [[part.text for part in badge.findall(".//{*}text")] for badge in badges(site)]
-    assert ["Distal · digits", "✓ certified (process)"] in texts
-    assert ["Distal · digits", "✓ certified (model)"] in texts
-    assert ["Distal · mnist", "✕ not certified (process)"] in texts
+    assert ["Distal · digits", "✓ certified (process, k 24, p 0.9)"] in texts
+    assert ["Distal · digits", "✓ certified (model, k 24, p 0.9)"] in texts
+    assert ["Distal · mnist", "✕ not certified (process, k 300, p 0.9)"] in texts
     assert all(badge.get("aria-label") for badge in badges(site))
+
+
+def test_a_badge_does_not_pass_off_an_earlier_pass_as_one_of_today(tmp_path):
+    path = sample.write_document(tmp_path / "one", sample.document(tmp_path / "one") | {"rules": RULES - 1})
+    (badge,) = badges(build([path], tmp_path / "site").parent)
+    assert "✓ certified by earlier rules (process, k 24, p 0.9)" in [text.text for text in badge.findall(".//{*}text")]
 
 
 def test_a_hostile_badge_is_a_plain_picture(site, tmp_path):

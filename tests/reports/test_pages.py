@@ -175,7 +175,7 @@ def test_extreme_but_valid_numbers_are_shown(tmp_path):
     data = sample.document(tmp_path / "one", total_rounds=2)
     data["cost"] = {"seconds": 1e308, "forward_passes": 10**400, "backward_passes": 0}
     data["threat"] |= {"k": 10**400, "pixels": 0, "operating_point": []}
-    data |= {"fooled_from": None, "proved_to": 10**400, "image_shape": [0, -1, 10**30]}
+    data |= {"certified": False, "fooled_from": None, "proved_to": 10**400, "image_shape": [0, -1, 10**30]}
     data["frontier"] |= {"per_class": {"0": None}, "rows": [data["frontier"]["rows"][0] | {"k": 10**400}]}
     bounds = [{"k": k, "interval": 1, "linear": rate} for k, rate in ((10**400, 5e-324), (0, 1))]
     data["proof"] |= {"proved_to": 10**400, "sparsest_real": 10**400, "rows": bounds}
@@ -234,6 +234,7 @@ def test_tables_show_each_figure_in_its_own_column(tmp_path):
     data["judge_controls"].append(data["judge_controls"][0] | {"holds": False, "required": True})
     data["criteria"][0]["per_class"][0]["fails"] = True
     data["criteria"][0]["verdict"] = "fail"
+    data["criteria"][8]["per_attack"][2]["healthy"] = False
     data |= {"fooled_from": 16, "certified": False}
     data["frontier"]["per_class"]["3"] = 16
     index = build([sample.write_document(tmp_path / "one", data)], tmp_path / "out")
@@ -252,7 +253,8 @@ def test_tables_show_each_figure_in_its_own_column(tmp_path):
 
 
 def test_test_accuracy_is_accuracy_even_where_another_rate_decides(tmp_path):
-    data = sample.document(tmp_path / "one")
-    data["criteria"][10] |= {"observed": 0.87, "figures": {"accuracy": 0.963, "confident_accuracy": 0.87}}
+    data = sample.document(tmp_path / "one", verdicts="ppppppppppf")
+    figures = {"accuracy": 0.963, "confident_accuracy": 0.87}
+    data["criteria"][10] |= {"observed": 0.87, "figures": figures}
     index = build([sample.write_document(tmp_path / "one", data)], tmp_path / "out")
     assert "<td class=num>96.3%</td><td class=num>87.0%</td>" in index.read_text("utf-8")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bench.record import RULES
 from reports.__main__ import main
 from tests.reports import sample
 
@@ -89,6 +90,12 @@ def test_show(tmp_path, capsys):
     assert from_file.startswith("fakeclass on digits: not certified, scope process\n")
     assert "8 final network, fail: " in from_file
     assert len(from_file.splitlines()) > 13
+
+
+def test_show_says_by_which_rules(tmp_path, capsys):
+    data = sample.document(tmp_path / "one") | {"rules": RULES - 1}
+    assert main(["show", str(sample.write_document(tmp_path / "one", data))]) == 0
+    assert capsys.readouterr().out.startswith("fakeclass on digits: certified by earlier rules, scope process\n")
 
 
 def test_torch_is_not_imported(tmp_path):

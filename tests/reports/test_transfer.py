@@ -27,7 +27,7 @@ def test_an_attack_that_was_not_run_on_a_network_has_no_figure_there(tmp_path):
 
 
 def test_no_attack_no_matrix(tmp_path):
-    data = sample.document(tmp_path / "one")
+    data = sample.document(tmp_path / "one") | {"certified": False}
     for criterion in data["criteria"]:
         criterion["per_attack"] = []
     assert transfer(sample.parsed(data)) is None
