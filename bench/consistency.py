@@ -41,15 +41,17 @@ def _verdict_contradictions(certificate: Certificate) -> Iterator[str]:
 
 
 def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
-    bound, threshold = criterion.bound, criterion.threshold
+    observed, bound, threshold = criterion.observed, criterion.bound, criterion.threshold
     if not criterion.n or bound is None or threshold is None:
         yield "nothing was measured"
     elif bound < threshold if criterion.direction == "at_least" else bound > threshold:
         yield f"a bound of {bound:g} misses {threshold:g}"
     elif (criterion.direction == "at_most") != (criterion.id == 8):
         yield f"its bound is {criterion.direction} what is allowed"
-    elif criterion.observed is None or (criterion.observed - bound) * (-1 if criterion.id == 8 else 1) < 0:
-        yield f"{_said_rate(criterion.observed)} observed is on the wrong side of its bound, {bound:g}"
+    elif observed is None:
+        yield "nothing observed"
+    elif observed < bound if criterion.direction == "at_least" else observed > bound:
+        yield f"{observed:g} observed is on the wrong side of its bound, {bound:g}"
     if failing := [row.label for row in criterion.per_class if row.fails]:
         yield f"class {', '.join(failing)} fails"
 
@@ -85,8 +87,6 @@ def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
             yield f"certified: scope model, yet {found}; expected not_applicable"
         if criterion.verdict != "pass" and criterion.id not in skipped:
             yield f"certified: {found}; expected false"
-    if not any(control.required for control in certificate.judge_controls):
-        yield "certified: without a required control of the judge; expected false"
     if len(certificate.threat.operating_point) != len(certificate.class_names):
         points = len(certificate.threat.operating_point)
         yield f"certified: {points} operating points for {len(certificate.class_names)} classes; expected one each"
@@ -98,8 +98,11 @@ def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
         yield f"certified: criterion 8 without {', '.join(idle)} in good health; expected false"
     if certificate.scope == "process" and sum(round_.selected for round_ in certificate.rounds) != 1:
         yield "certified: scope process without one selected round; expected false"
-    for control in certificate.judge_controls:
-        if control.required and not control.holds:
+    required = [control for control in certificate.judge_controls if control.required]
+    if not required:
+        yield "certified: without a required control of the judge; expected false"
+    for control in required:
+        if not control.holds:
             yield f"certified: the judge's control {control.name!r} does not hold; expected false"
 
 
@@ -166,10 +169,6 @@ def _perturbed_contradictions(certificate: Certificate) -> Iterator[str]:
             if certificate.threat.p > 0.5 and turned.successes + kept.successes > n:
                 found = f"{_said(turned.successes)} turned and {_said(kept.successes)} kept of {_said(n)}"
                 yield f"{where}: {found}; expected no more than all"
-
-
-def _said_rate(rate: float | None) -> str:
-    return "nothing" if rate is None else f"{rate:g}"
 
 
 def _said(number: int | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from bench.harness.registry import ATTACKS
+from bench.harness.registry import ATTACKS, first_line
 from bench.materials.gate import least_outputs
 from bench.meter import count_outputs
 from bench.types import BadInputError
@@ -49,7 +49,7 @@ def _built(session: Session) -> nn.Module:
     except BadInputError:
         raise
     except Exception as error:  # a user's code may raise anything
-        raise BadInputError(f"{given}: {_line(error)}; expected a function of (spec, outputs)") from None
+        raise BadInputError(f"{given}: {first_line(error)}; expected a function of (spec, outputs)") from None
     if not isinstance(network, nn.Module):
         raise BadInputError(f"{given} gives {type(network).__name__}; expected an nn.Module")
     return network
@@ -73,10 +73,6 @@ def check_network(session: Session, network: nn.Module, given: str) -> None:
         raise BadInputError(f"{given}: {error}") from None
     except Exception as error:
         raise BadInputError(
-            f"{given}: it does not run on images {session.spec.shape}: {_line(error)}; expected an nn.Module from "
+            f"{given}: it does not run on images {session.spec.shape}: {first_line(error)}; expected an nn.Module from "
             "such images to logits"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -87,9 +87,14 @@ def import_path(path: str, option: str) -> Any:
         for part in attribute.split("."):
             thing = getattr(thing, part)
     except Exception as error:  # a user's module may raise anything
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        what = first_line(error)
         raise BadInputError(f"{option} {path}: {what}; expected module:attr that can be imported from here") from None
     return thing
+
+
+def first_line(error: Exception) -> str:
+    """What a user's code raised, in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 # The process that stands for training's where there was none, and that tests the judge.
