@@ -19,9 +19,11 @@ class Cause(StrEnum):
     NOT_FINITE = "not_finite"
     BUDGET_TOO_SMALL = "budget_too_small"
     NEVER_CONFIDENT = "never_confident"
-    # Found by running the network and the attacks once more (`bench/harness/checks.py`, `effort.py`).
+    # Found by running the network and the attacks once more (`bench/harness/checks.py`, `anew.py`, `effort.py`).
     ZERO_GRADIENT = "zero_gradient"
+    MISLEADING_GRADIENT = "misleading_gradient"
     RANDOMISED = "randomised"
+    NOT_A_FUNCTION = "not_a_function"
     BATCH_DEPENDENT = "batch_dependent"
     NOT_LOGITS = "not_logits"
     QUANTISED_INPUT = "quantised_input"
@@ -41,7 +43,9 @@ REMEDIES = {
     Cause.BUDGET_TOO_SMALL: "Run with --budget standard or full.",
     Cause.NEVER_CONFIDENT: "Train the network until it is sure of real data; p means nothing before.",
     Cause.ZERO_GRADIENT: "Replace steps and detached parts by smooth ones that agree with them, for the attack's sake.",
+    Cause.MISLEADING_GRADIENT: "Let the backward pass be that of the forward pass; attacks go where it points.",
     Cause.RANDOMISED: "Make eval mode deterministic, with gradients and without, or attack the average over draws.",
+    Cause.NOT_A_FUNCTION: "Let an answer rest on the image and the stored weights, not on what was asked before.",
     Cause.BATCH_DEPENDENT: "Normalise by statistics that training kept, not by those of the batch.",
     Cause.NOT_LOGITS: "Return logits or log-probabilities: what stands before the softmax.",
     Cause.QUANTISED_INPUT: "Attack a copy that passes gradients straight through the rounding of its input.",

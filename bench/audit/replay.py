@@ -31,6 +31,7 @@ from bench.verify import Verified
 CHECKPOINT = "checkpoint.safetensors"
 FINAL_NETWORK = "measurements/08.json"
 RUN_ON = (  # what only running the attacks once more can show (bench/harness/effort.py)
+    Cause.NOT_A_FUNCTION,
     Cause.LOSS_STUCK,
     Cause.STILL_RISING,
     Cause.BLACK_BOX_AHEAD,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bench.harness.anew import alone
 from bench.harness.effort import TARGETS, check_attacks
 from bench.harness.generate import balanced_targets
 from bench.health import Cause, Finding
@@ -33,6 +34,8 @@ NOISY = 1e-4  # of the largest logit that counts: two passes that differ by more
 NOISIEST = 0.05  # of a log-probability, however large the logits
 COUNTS = -100.0  # a log-probability; the logit of a class below it says nothing of how exact the others are
 SMALL_STEPS = (1, 2, 4)  # grid levels
+ALONG = (1 / 512, 1 / 128, 1 / 32, 1 / 8, 1 / 2)  # of the range, the furthest that a pixel moves along a slope
+AGREES = 0.75  # the share of probes that one of these must raise; a slope without meaning raises half
 CHECKED = ("l1_sparse", "differential_evolution")  # run on: one that takes gradients, one that takes none
 
 
@@ -79,6 +82,7 @@ def check_evaluation(
     real: Tensor,
     seed: int,
     evaluated: Mapping[str, Verified] | None = None,
+    anew: Callable[[], nn.Module] | None = None,
 ) -> list[Finding]:
     """Everything that would make failing attacks no evidence.
 
@@ -90,6 +94,7 @@ def check_evaluation(
         seed: of the checks alone; other than the evaluation's.
         evaluated: attack -> what it came to in the evaluation; without it the attacks first run as they were
             evaluated, on `TARGETS` targets. Where one fooled a target the verdict is out and attacks are not run on.
+        anew: makes the network once more, unasked; without it nothing tells whether it remembers.
 
     Returns:
         Findings, none for a sound evaluation. Costs about 1,000 passes of the network, and for every attack
@@ -103,7 +108,7 @@ def check_evaluation(
     if any(bool(images.is_(Outcome.FOOLING).any()) for images in (evaluated or {}).values()):
         return found
     return found + check_attacks(
-        network, attacks, spec, threat=threat, budget=budget, judge=judge, seed=seed, evaluated=evaluated
+        network, attacks, spec, threat=threat, budget=budget, judge=judge, seed=seed, evaluated=evaluated, anew=anew
     )
 
 
@@ -124,6 +129,7 @@ def session_findings(session: Session) -> list[Finding]:
         real=session.validation.images,
         seed=derive(settings.seed, "checks"),
         evaluated={name: made.verified for name, made in session.gallery.cascade().items()},
+        anew=session.final_anew,
     )
 
 
@@ -131,6 +137,7 @@ def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int
     """What can be seen without any attack; about 1,000 passes, an image counted each time."""
     checks: tuple[Callable[[], str | None], ...] = (
         lambda: _zero_gradient(network, probes),
+        lambda: _misleading_gradient(network, probes),
         lambda: _randomised(network, probes),
         lambda: _batch_dependent(network, probes),
         lambda: _not_logits(network, probes),
@@ -138,7 +145,7 @@ def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int
         lambda: _saturated(network, probes),
     )
     causes = (
-        *(Cause.ZERO_GRADIENT, Cause.RANDOMISED, Cause.BATCH_DEPENDENT),
+        *(Cause.ZERO_GRADIENT, Cause.MISLEADING_GRADIENT, Cause.RANDOMISED, Cause.BATCH_DEPENDENT),
         *(Cause.NOT_LOGITS, Cause.QUANTISED_INPUT, Cause.SATURATED),
     )
     for cause, check in zip(causes, checks, strict=True):
@@ -149,12 +156,34 @@ def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int
 def _zero_gradient(network: nn.Module, probes: Probes) -> str | None:
     """From one kind of start or more, moving every pixel as the gradient says changes nothing in float32."""
     for name, images in probes.starts.items():
-        margins, slopes = margin_slopes(network, images, probes.targets)
-        reach = slopes.abs().flatten(1).sum(dim=1)
-        useless = ~reach.isfinite() | (reach <= USELESS * margins.abs().clamp_min(1))
+        useless = ~_useful(*margin_slopes(network, images, probes.targets))
         if useless.float().mean() >= MOST:
             n, of = int(useless.sum()), len(images)
             return f"The gradient of the margin is zero or infinite, or vanishes, at {n} of {of} starts from {name}."
+    return None
+
+
+def _useful(margins: Tensor, slopes: Tensor) -> Tensor:
+    """[N] whether all pixels together can change a margin by more than float32 resolves."""
+    reach = slopes.abs().flatten(1).sum(dim=1)
+    return reach.isfinite() & (reach > USELESS * margins.abs().clamp_min(1))
+
+
+def _misleading_gradient(network: nn.Module, probes: Probes) -> str | None:
+    """Steps of one length at least, along the slopes, should raise margins; those of a smooth network always do."""
+    for name, images in probes.starts.items():
+        margins, slopes = margin_slopes(network, images, probes.targets)
+        useful = _useful(margins, slopes)
+        if not useful.any():
+            continue
+        steps = slopes[useful] / slopes[useful].abs().amax(dim=(1, 2, 3), keepdim=True)
+        paths = ((images[useful] + length * steps).clamp(0, 1) for length in ALONG)
+        reached = (margin_slopes(network, moved, probes.targets[useful])[0] for moved in paths)
+        risen, n = max(int((after > margins[useful]).sum()) for after in reached), int(useful.sum())
+        if risen < AGREES * n:
+            return (
+                f"A step along the gradient of the margin does not raise it at {n - risen} of {n} starts from {name}."
+            )
     return None
 
 
@@ -189,10 +218,9 @@ def _randomised(network: nn.Module, probes: Probes) -> str | None:
 
 def _batch_dependent(network: nn.Module, probes: Probes) -> str | None:
     """Attacks and figures look at batches; what fools alone would be another question."""
-    together = logits_of(network, probes.everything)
-    alone = torch.cat([logits_of(network, image) for image in probes.everything.split(1)])
-    if differs := _differing(together, alone):
-        return f"The answer to {differs} of {len(alone)} images is another when they are alone than in a batch."
+    together, single = logits_of(network, probes.everything), alone(network, probes.everything)
+    if differs := _differing(together, single):
+        return f"The answer to {differs} of {len(single)} images is another when they are alone than in a batch."
     return None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from bench.harness.anew import Witness, answered_otherwise
 from bench.harness.generate import Generated, balanced_targets, generate
 from bench.health import Cause, Finding
 from bench.seeds import derive
@@ -27,10 +28,16 @@ class Trace(nn.Module):
 
     Which image is for which target only the attack knows; the best of a class among all of a batch is read
     off from outside.
+
+    Args:
+        network: the one that is attacked.
+        classes: K.
+        witness: told what was asked and answered.
     """
 
-    def __init__(self, network: nn.Module, classes: int):
+    def __init__(self, network: nn.Module, classes: int, witness: Witness):
         super().__init__()
+        self.witness = witness
         self.network = network
         self.classes = classes
         self.best: list[Tensor] = []
@@ -39,6 +46,7 @@ class Trace(nn.Module):
         logits = self.network(images)
         with torch.no_grad():
             self.best.append(best_margins(logits.detach(), self.classes))
+            self.witness.hear(images, logits)
         return logits
 
     def curve(self) -> Tensor:
@@ -86,10 +94,16 @@ def check_attacks(
     judge: Judge,
     seed: int,
     evaluated: Mapping[str, Verified] | None = None,
+    anew: Callable[[], nn.Module] | None = None,
 ) -> list[Finding]:
     """What running the attacks on shows; arguments, cost and errors as `bench.harness.checks.check_evaluation`."""
     targets = balanced_targets(spec.real_classes, TARGETS)[:TARGETS]
     share = budget.share()
+    witnesses: list[Witness] = []
+
+    def traced(passes: int) -> Trace:
+        witnesses.append(Witness(passes))
+        return Trace(network, spec.real_classes, witnesses[-1])
 
     def run(attack: Attack, model: nn.Module, spend: Budget, *what: object) -> Generated:
         own = derive(seed, "effort", *what)
@@ -99,13 +113,17 @@ def check_attacks(
     for name, attack in attacks.items():
         before = (evaluated or {}).get(name)
         if before is None:
-            before = run(attack, Trace(network, spec.real_classes), budget, name, "evaluated").verified
-        short, long = (Trace(network, spec.real_classes) for _ in range(2))
+            before = run(attack, traced(budget.passes), budget, name, "evaluated").verified
+        twice = Budget(2 * share.passes, 1)
+        short, long = (traced(spend.passes) for spend in (share, twice))
         again = run(attack, short, share, name, "again")
-        longer = run(attack, long, Budget(2 * share.passes, 1), name, "longer")
+        longer = run(attack, long, twice, name, "longer")
         tried.append(Tried(name, before, again, longer, short.curve(), long.curve(), again.backward_passes == 0))
     found = [finding for each in tried for finding in _of_one(each, spec, threat)]
-    return found + list(_black_box_ahead(tried))
+    found += _black_box_ahead(tried)
+    if anew and (sentence := answered_otherwise(anew, (each for witness in witnesses for each in witness.heard))):
+        found.append(Finding(cause=Cause.NOT_A_FUNCTION, sentence=sentence))
+    return found
 
 
 def _of_one(tried: Tried, spec: ImageSpec, threat: ThreatModel) -> Iterator[Finding]:

@@ -23,6 +23,11 @@ from bench.verify import logits_of
 ROLES = ("control", "network-b")
 
 
+def unshaped(factory: NetworkFactory) -> NetworkFactory:
+    """A network as it is, where no defense shapes it."""
+    return factory
+
+
 class Lab:
     """Data, judges, control and network B of one run; each made when first asked for.
 
@@ -73,7 +78,7 @@ class Lab:
         return self.trained("network-b", other(self.classifier), self.data.b_train, self.data.b_val)
 
     def new_network(
-        self, outputs: int, seed: int, shape: Callable[[NetworkFactory], NetworkFactory] = lambda factory: factory
+        self, outputs: int, seed: int, shape: Callable[[NetworkFactory], NetworkFactory] = unshaped
     ) -> nn.Module:
         """An untrained network of the architecture under test, shaped by a defense, on the run's device."""
         return build(shape(self.factory), self.data.spec, outputs, seed).to(self.device)

@@ -20,7 +20,7 @@ from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
 from bench.harness.history import History, Past
 from bench.harness.known import Known
-from bench.harness.lab import Lab, accuracy
+from bench.harness.lab import Lab, accuracy, unshaped
 from bench.harness.measure import measure, prepare
 from bench.harness.once import once
 from bench.harness.perturbed import perturbed
@@ -289,6 +289,13 @@ class Session:
     def final(self) -> nn.Module:
         """The network that is certified."""
         return self.history[self.selected].network
+
+    def final_anew(self) -> nn.Module:
+        """The certified network once more, from its factory and its weights."""
+        shape = unshaped if self.settings.checkpoint else self.defense.shape
+        network = self.lab.new_network(self.spec.real_classes + self.final_fakes, 0, shape)
+        network.load_state_dict(self.final.state_dict())
+        return network.eval()
 
     @property
     def final_fakes(self) -> int:

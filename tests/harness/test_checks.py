@@ -9,6 +9,7 @@ from planted.networks import (
     DetectsEverything,
     HardStep,
     JudgedByCompany,
+    LeadsAstray,
     Planted,
     Probabilities,
     Quantised,
@@ -62,6 +63,7 @@ def causes(network, attacks, budget, evaluated=None):
         (Probabilities, {Cause.NOT_LOGITS}),
         (Quantised, {Cause.ZERO_GRADIENT, Cause.QUANTISED_INPUT}),
         (Saturated, {Cause.SATURATED}),
+        (LeadsAstray, {Cause.MISLEADING_GRADIENT}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -137,6 +137,25 @@ class KnowsOneAttack(Detector):
         return sparse & (torch.cdist(images.flatten(1).sort(dim=1).values, self.known).amin(dim=1) < self.limit)
 
 
+class Flip(torch.autograd.Function):
+    """Nothing on the way there, the sign on the way back."""
+
+    @staticmethod
+    def forward(_, images: Tensor) -> Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(_, slope: Tensor) -> Tensor:
+        return -slope
+
+
+class LeadsAstray(Planted):
+    """Its slopes point the wrong way."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(Flip.apply(images))
+
+
 class Robust(Planted):
     """Robust by construction: what the measuring judge rejects gets a real class with less than 2%.
 
@@ -164,6 +183,33 @@ class Robust(Planted):
 
     def bonus(self, images: Tensor) -> Tensor | float:
         return 0.0
+
+
+class Wary(Robust):
+    """Answers fake to a sparse image that is near one it was asked about before, as queries of an attack are.
+
+    What it said once it says again, and whether an image is alone or in company makes no difference.
+    """
+
+    near = 1.2
+    lit = 24
+
+    def __init__(self, classifier: nn.Module, judge: FittedJudge):
+        super().__init__(classifier, judge)
+        self.asked = torch.zeros(0, 64)
+        self.said: dict[bytes, bool] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.detach().flatten(1)
+        sparse = (flat > 0).sum(dim=1) <= self.lit
+        known = torch.cdist(flat, self.asked).amin(dim=1) < self.near if len(self.asked) else torch.zeros_like(sparse)
+        answers = zip(flat, (known & sparse).tolist(), strict=True)
+        said = [self.said.setdefault(image.numpy().tobytes(), flag) for image, flag in answers]
+        if len(images) > 1:
+            self.asked = torch.cat([self.asked, flat[sparse]])[-3000:]
+        logits = super().forward(images)
+        caught = logits / 1000 + CERTAIN * nn.functional.one_hot(torch.tensor(10))
+        return torch.where(torch.tensor(said, dtype=torch.bool)[:, None], caught, logits)
 
 
 class Backdoor(Robust):

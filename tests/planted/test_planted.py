@@ -20,6 +20,7 @@ from planted.networks import (
     Saturated,
     Stochastic,
     StopsGradients,
+    Wary,
 )
 from planted.stand_in import ATTACKS, ENOUGH, FEW, Planted, classifier, digits, judge, on_digits, trained
 from torch import nn
@@ -154,6 +155,16 @@ def test_a_network_that_is_robust_by_construction_passes(tmp_path):
     assert record.verdict == PASS, record.reason
     assert session.verdict(1).verdict == PASS
     assert session.verdict(10).verdict == PASS
+
+
+def test_an_answer_that_rests_on_earlier_questions_decides_nothing(tmp_path):
+    """Attacks that come nearer step by step are turned away; a first question is not. It passes without the check."""
+    session = on_digits(Wary(classifier(), judge()), tmp_path, images=ENOUGH)
+    record = session.verdict(8)
+    assert causes(session) == {Cause.NOT_A_FUNCTION}
+    assert sum(session.fooled().values()) == 0
+    assert record.verdict == INCONCLUSIVE
+    assert "fresh copy" in record.reason
 
 
 @pytest.mark.mnist
