@@ -76,7 +76,7 @@ class Store:
         except OSError as error:
             raise BadInputError(
                 f"run directory {folder}: {error.strerror}; expected a folder that can be written: "
-                "name one with --run-root"
+                "name one with --run-root or --run-dir"
             ) from None
         self._locks: dict[str, FileLock] = {}
 

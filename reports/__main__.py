@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -12,6 +13,7 @@ from bench.record import Certificate, CertificateError
 from reports.build import CERTIFICATE_NAME, build_site, find_certificates
 from reports.entry import read_checked
 from reports.inspect_command import add_commands
+from reports.ledger import LEDGER
 from reports.recipe import recipe_table
 from reports.table import results_table
 from reports.text import verdict_table
@@ -26,7 +28,7 @@ Nothing else is needed; torch is not imported.
 example:
   python -m reports build runs results/alice/certificate.json --out site
 
-exit status: 0 built, 1 built without the certificates named on stderr, 2 nothing built"""
+exit status: 0 built, 1 built without the certificates named on stderr, 2 no certificate is readable"""
 
 SHOW = """\
 Print one certificate's verdicts as a table, then the sentence of each criterion that did not pass.
@@ -63,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, text: str, run) -> argparse.ArgumentParser:
         layout = argparse.RawDescriptionHelpFormatter
-        sub = commands.add_parser(name, help=text.partition(":")[0].lower(), description=text, formatter_class=layout)
+        sub = commands.add_parser(
+            name, help=re.split(r"[:.]\s", text)[0].lower(), description=text, formatter_class=layout
+        )
         sub.set_defaults(run=run)
         return sub
 
@@ -101,11 +105,13 @@ def run_build(arguments: argparse.Namespace) -> int:
     if not certificates:
         given = ", ".join(map(str, arguments.paths))
         raise FileNotFoundError(f"{given}: no {CERTIFICATE_NAME} in it; make one with `pytest suites/` first")
+    if arguments.ledger != LEDGER and not arguments.ledger.exists():
+        raise FileNotFoundError(f"--ledger {arguments.ledger}: no such file; expected a ledger of `reports verify`")
     site = build_site(certificates, arguments.out, arguments.ledger)
     for refusal in site.refusals:
         print(one_line(f"not readable: {refusal.path}: {refusal.reason}"), file=sys.stderr)
     print(f"{site.index}: {site.certificates} of {site.certificates + len(site.refusals)} certificates")
-    return 1 if site.refusals else 0
+    return 0 if not site.refusals else 1 if site.certificates else 2
 
 
 def run_pooled(made: Callable[[Iterable[Certificate]], str], arguments: argparse.Namespace) -> int:

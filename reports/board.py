@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -83,6 +84,12 @@ class Family:
         counted = Counter(row.summary.criteria[criterion].verdict for row in self.rows)
         return [(verdict, counted[verdict]) for verdict in WORST_FIRST if verdict in counted]
 
+    @property
+    def broken(self) -> list[tuple[VerdictName, list[int]]]:
+        """The criteria that fail, then those that stay open, in some seed."""
+        found = ((verdict, [i for i in range(11) if verdict in dict(self.tally(i))]) for verdict in OPEN)
+        return [(verdict, numbers) for verdict, numbers in found if numbers]
+
     def spread(self, figure: str) -> Spread | None:
         """Over the seeds; none where no seed has the figure."""
         values = [value for row in self.rows if (value := getattr(row.summary, figure)) is not None]
@@ -92,16 +99,17 @@ class Family:
 
     @property
     def order(self) -> tuple:
-        """Certified first, by today's rules before earlier ones, then by score."""
-        score = self.spread("score")
+        """Certified first, by today's rules before earlier ones; then those fooled least, and the most accurate."""
+        fooled, accuracy = self.spread("fooled"), self.spread("accuracy")
         share = self.certified / len(self.rows)
-        return (-share, self.first.earlier, -(score.median if score else -1.0), self.first.subject, self.rows[0].slug)
+        figures = (fooled.median if fooled else math.inf, -(accuracy.median if accuracy else 0))
+        return (-share, self.first.earlier, *figures, self.first.subject, self.rows[0].slug)
 
     @property
     def keys(self) -> str:
         """What the columns are sorted by, in their order; `-` where nothing is known."""
         budget = self.first.budget
-        figures = ("score", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "seconds")
+        figures = ("fooled", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "seconds")
         spreads = [self.spread(figure) for figure in figures]
         keys = [_key(spread.median) if spread else "-" for spread in spreads]
         return " ".join([_key(self.certified / len(self.rows)), *keys, _key(budget.images * budget.passes)])

@@ -128,11 +128,13 @@ def make(path: Path, out: Path, ledger: Ledger) -> Row | Refusal:
     """Write one certificate's page and badge, or say why not."""
     try:
         entry = read_entry(path)
-        verification = ledger.get(identity(entry.certificate))
+        certificate = entry.certificate
+        outdated = certificate.certified and certificate.earlier  # `verify` refuses it today
+        verification = None if outdated else ledger.get(identity(certificate))
         page = _page(path, entry, verification)
     except CertificateError as error:
         return Refusal(path, str(error).removeprefix(f"{path}: "))
-    certificate, slug = entry.certificate, entry.slug
+    slug = entry.slug
     write_whole(out / "certificates" / f"{slug}.html", page.encode(), flush=False)
     write_whole(out / "badges" / f"{slug}.svg", pages.badge(certificate).encode(), flush=False)
     return Row(slug, machine.summarise(certificate, slug, verification is not None), group_of(certificate))

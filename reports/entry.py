@@ -63,7 +63,7 @@ class Entry:
     def slug(self) -> str:
         """A file name: what it is about, and a hash of all it says."""
         content = self.certificate.model_dump_json().encode()
-        parts = (self.certificate.dataset, self.certificate.defense)
+        parts = (self.certificate.dataset, self.certificate.subject)
         return "-".join([*map(safe_name, parts), hashlib.sha256(content).hexdigest()[:12]])
 
 

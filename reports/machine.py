@@ -25,9 +25,9 @@ MAX_NAMES = 100  # attacks that are listed
 FORMULA = re.compile(r"(?<![\w.)\]])[=+\-@\uff1d\uff0b\uff0d\uff20]")
 COLUMNS = (
     "dataset", "k", "pixels", "p", "defense", "network", "checkpoint", "scope", "certified", "rules", "verified",
-    "score", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "budget", "images", "passes", "restarts",
-    "rounds", "seed", "seconds", "forward_passes", "backward_passes", "revision", "made_at", "human_raters", "page",
-    "badge",
+    "fooled", "score", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "budget", "images", "passes",
+    "restarts", "rounds", "seed", "seconds", "forward_passes", "backward_passes", "revision", "made_at",
+    "human_raters", "page", "badge",
 )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ class Summary(Record):
     rules: Count = Field(description="by which its criteria count")
     verified: bool = Field(description="whether whoever built this computed its figures again from its stored images")
     summary: str
+    fooled: Count | None = Field(description="targets that some attack fooled the final network for")
     score: Rate | None = Field(description="harmonic selection score")
     accuracy: Rate | None = Field(description="on real test data")
     confident_accuracy: Rate | None = Field(description="share of real test data with the true class at 0.9 or more")
@@ -136,6 +137,7 @@ def summarise(certificate: Certificate, slug: str, verified: bool = False) -> Su
         rules=c.rules,
         verified=verified,
         summary=sentence(c.summary),
+        fooled=fooled(c),
         score=c.score,
         accuracy=test_accuracy(c),
         confident_accuracy=confident_accuracy(c),

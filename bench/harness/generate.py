@@ -71,7 +71,7 @@ def generate(
         most_starts: further starts included; by default the budget's, and none further.
 
     Raises:
-        BadInputError: the attack changed the network's weights; they are as they were again.
+        BadInputError: the attack gave no images, or changed the network's weights; they are as they were again.
         BudgetExceededError: the attack took more passes than its share.
         NonFiniteError: the network or the attack produced NaN.
     """
@@ -96,6 +96,11 @@ def generate(
             generator=generator(seed, "restart", restart),
             start=None if starts is None else starts[restart, standing].to(meter.device),
         )
+        if not isinstance(images, Tensor) or images.shape != (len(standing), *spec.shape):
+            got = f"{tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise BadInputError(
+                f"attack {_name(attack)}: it gave {got}; expected images {(len(standing), *spec.shape)}"
+            )
         _check_unchanged(network, before, attack)
         forward += meter.forward_passes
         backward += meter.backward_passes
@@ -110,10 +115,13 @@ def _check_unchanged(network: nn.Module, before: dict[str, Tensor], attack: Atta
     after = network.state_dict()
     if any(not torch.equal(after[name], weight) for name, weight in before.items()):
         network.load_state_dict(before)
-        name = getattr(attack, "__name__", repr(attack))
         raise BadInputError(
-            f"attack {name}: it changed the weights it attacks; expected them left alone, it may train a copy"
+            f"attack {_name(attack)}: it changed the weights it attacks; expected them left alone, it may train a copy"
         )
+
+
+def _name(attack: Attack) -> str:
+    return getattr(attack, "__name__", repr(attack))
 
 
 def nothing(spec: ImageSpec) -> Verified:

@@ -13,6 +13,8 @@ from bench.harness.settings import BUDGETS, Settings
 from bench.materials.data import KNOWN
 from bench.types import BadInputError
 
+DEFENSE = "fakeclass"
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Every option of `pytest suites/`; `pytest suites/ --help` prints them."""
@@ -21,8 +23,8 @@ def add_options(parser: pytest.Parser) -> None:
     def option(*names: str, **words: object) -> None:
         group.addoption(*names, **words)
 
-    option("--defense", default="fakeclass", metavar="NAME", help=f"what trains the network: {', '.join(DEFENSES)} "
-           "(default: fakeclass), or module:attr of your own")  # fmt: skip
+    option("--defense", metavar="NAME", help=f"what trains the network: {', '.join(DEFENSES)} (default: {DEFENSE}), or "
+           "module:attr of your own")  # fmt: skip
     option("--checkpoint", metavar="FILE", help="certify these weights (.safetensors, or a .pt state dict) without "
            "training, at scope model; --network says what they fit")  # fmt: skip
     option("--dataset", default="digits", metavar="NAME", help=f"{KNOWN} with one folder of images per class "
@@ -70,6 +72,8 @@ def settings_from(config: pytest.Config) -> Settings:
 
     least = BUDGETS[option.budget].attack.passes
     checks = (
+        (option.checkpoint is None or option.defense is None,
+         f"--defense {option.defense} beside --checkpoint; expected one of them: weights are certified as they are"),
         (0 < option.confidence <= 1, f"--confidence {option.confidence}; expected a probability in (0, 1]"),
         (option.threads >= 1, f"--threads {option.threads}; expected at least 1"),
         (option.seed >= 0, f"--seed {option.seed}; expected 0 or more"),
@@ -85,7 +89,7 @@ def settings_from(config: pytest.Config) -> Settings:
             raise BadInputError(message)
     return Settings(
         dataset=_anchored(option.dataset, base),
-        defense=option.defense,
+        defense=option.defense or DEFENSE,
         checkpoint=path(option.checkpoint),
         network=option.network,
         attacks=tuple(dict.fromkeys(option.attacks or _ensemble(option.budget))),

@@ -135,6 +135,8 @@ class Session:
         if not store.has("config.json"):
             store.save_json("config.json", self.config)
         stored = store.load_json("config.json")
+        if not isinstance(stored, dict):
+            raise BadInputError(f"run directory {store.folder}: config.json is no run's; name another with --run-dir")
         if stored != self.config:
             differs = sorted(key for key in {*stored, *self.config} if stored.get(key) != self.config.get(key))
             raise BadInputError(

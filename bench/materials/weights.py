@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from bench.types import BadInputError, ImageSpec, NetworkFactory
 
 Weights = dict[str, Tensor]
 
+ANSI = re.compile(r"\x1b\[[\d;]*m")  # torch colours some of its messages
+PARALLEL = "module."  # what DataParallel and DistributedDataParallel put before every name
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts commonly file weights under
 
 
@@ -85,11 +88,11 @@ def read_weights(path: Path) -> Weights:
     try:
         weights = READERS[path.suffix](path)
     except Exception as error:  # damaged files fail in any of the two libraries' ways
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = ANSI.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
         raise BadInputError(
             f"{path} cannot be read as weights ({reason}); expected a state dict: save network.state_dict()"
         ) from error
-    return _checked(path, weights)
+    return _bare(_checked(path, weights))
 
 
 def _read_torch(path: Path) -> object:
@@ -113,6 +116,13 @@ def _checked(path: Path, weights: object) -> Weights:
                 f"{path} holds {type(tensor).__name__} under {name!r}; expected nothing but tensors: "
                 "save network.state_dict()"
             )
+    return weights
+
+
+def _bare(weights: Weights) -> Weights:
+    """Without the prefix of parallel training, where every name has it."""
+    if all(name.startswith(PARALLEL) for name in weights):
+        return {name.removeprefix(PARALLEL): tensor for name, tensor in weights.items()}
     return weights
 
 

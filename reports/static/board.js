@@ -42,7 +42,7 @@
 
   const sort = (table, head) => {
     const before = head.getAttribute("aria-sort");
-    const first = head.dataset.sort === "name" || head.dataset.sort === "v" ? "ascending" : "descending";
+    const first = head.dataset.first || "descending";
     const way = before === "none" ? first : before === "ascending" ? "descending" : "ascending";
     const items = table.bodies.map((body, place) => ({ body, place, key: key(body, head) }));
     items.sort(by(way === "ascending" ? 1 : -1));

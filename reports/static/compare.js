@@ -3,7 +3,7 @@
   "use strict";
   const view = document.getElementById("compare"), bar = document.getElementById("bar");
   const chosen = new Set();
-  const heads = ["Model", "Certified", ...Array(11).fill(""), "Score", "Test accuracy", "Confident accuracy", "Proved up to", "Reached from", "Cost", "Budget, seed"];
+  const heads = ["Model", "Certified", ...Array(11).fill(""), "Fooled", "Test accuracy", "Confident accuracy", "Proved up to", "Reached from", "Cost", "Budget, seed"];
   const meanings = [...document.querySelectorAll(".meanings li")].map(item => item.textContent);
   const limits = JSON.parse(document.getElementById("data").textContent).limits;
 

@@ -112,6 +112,17 @@ def test_run_directories(tmp_path):
         Session(settings(tmp_path, run_dir=own)).store.hold().__enter__()
 
 
+def test_a_folder_that_is_no_run(tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    assert "config.json is no run's" in refusal(tmp_path, run_dir=tmp_path)
+
+
+def test_a_defense_beside_weights_that_it_would_not_train(tmp_path):
+    status, output = run("--defense=acet", "--checkpoint=any.safetensors", "--run-root", str(tmp_path / "runs"), *SMALL)
+    assert status == 4
+    assert "ERROR: --defense acet beside --checkpoint; expected one of them" in output
+
+
 def test_the_command_ends_with_one_line_and_status_4(tmp_path):
     status, output = run("--defense=fakeclas", "--run-root", str(tmp_path / "runs"), *SMALL)
     assert status == 4

@@ -151,6 +151,21 @@ def test_an_attack_that_trains_the_network_is_refused_and_undone():
     assert torch.equal(network[1].weight, before)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(None, "NoneType"), (torch.zeros(1, 4), r"\(1, 4\)"), ([0], "list")],
+    ids=["none", "flat", "list"],
+)
+def test_what_is_no_images_is_named(given, told):
+    def forgets(meter, targets, *, threat, budget, generator, start):
+        return given
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    spec, threat = ImageSpec((1, 4, 4), 256, ("0", "1")), ThreatModel(0.9, 4)
+    with pytest.raises(BadInputError, match=f"attack forgets: it gave {told}; expected images"):
+        generate(forgets, network, spec, torch.tensor([0]), threat=threat, budget=Budget(5), judge=None, seed=0)
+
+
 def test_no_targets_cost_nothing():
     made = run(constant([1.0, 0.0]), targets=())
     assert (len(made.verified.targets), made.forward_passes) == (0, 0)

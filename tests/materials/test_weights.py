@@ -50,8 +50,14 @@ def test_saved_weights_come_back(name, tmp_path):
     assert os.listdir(tmp_path) == ["network.safetensors"]
 
 
+def parallel(weights):
+    return {f"module.{name}": weight for name, weight in weights.items()}
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth"])
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"epoch": 3, "state_dict": s}, lambda s: {"model": s}])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"epoch": 3, "state_dict": s}, lambda s: {"model": s}, parallel]
+)
 def test_pytorch_checkpoints_load(tmp_path, suffix, wrap):
     path = tmp_path / f"network{suffix}"
     saved = network()
@@ -165,7 +171,9 @@ def whole_network(path: Path) -> None:
 )
 def test_what_is_not_weights_gets_one_line(tmp_path, name, write):
     write(tmp_path / name)
-    assert name in refusal(lambda: read_weights(tmp_path / name))
+    told = refusal(lambda: read_weights(tmp_path / name))
+    assert name in told
+    assert "\x1b" not in told
 
 
 def test_a_missing_checkpoint_is_told_from_a_damaged_one(tmp_path):

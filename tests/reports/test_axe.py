@@ -54,7 +54,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     bad.write_text("{}")
     index = build([*sample.several(folder / "results"), *seeds, bad], folder / "site")
     single = next(page for page in certificate_pages(index) if "fakeclass-single" in page.name)
-    gate = next(page for page in certificate_pages(index) if "sparse-gate" in page.name)
+    gate = next(page for page in certificate_pages(index) if "weights" in page.name)
     return {"index": index, "certificate": single, "viewer": single, "checkpoint": gate}
 
 

@@ -94,13 +94,20 @@ def test_a_verdict_of_several_seeds_is_the_worst_and_all_are_counted(folder):
     assert made.certified == 1
 
 
-def test_families_stand_certified_first_then_by_score(folder):
+def test_families_stand_certified_first_then_those_fooled_least(folder):
     half = [row(folder, seed=0, defense="half"), row(folder, seed=1, defense="half", verdicts="ppppppppfpp")]
     rows = [*half, row(folder, defense="none", verdicts="ppppppppipp"), row(folder, defense="all")]
-    rows.append(row(folder, {"score": 0.1}, defense="low"))
+    rows.append(row(folder, defense="too"))
     rows.append(row(folder, {"rules": 0}, defense="once"))
+    rows.append(row(folder, defense="fooled", verdicts="ppppppppfpp"))
+    rows.append(row(folder, defense="unsure", verdicts="ppppppppppf"))
     (families,) = board.boards(rows)
-    assert [one.first.defense for one in families] == ["all", "low", "once", "half", "none"]
+    names = [one.first.defense for one in families]
+    least = {row.summary.defense: (row.summary.fooled, -row.summary.accuracy) for row in rows}
+    assert names[:2] == sorted(["all", "too"], key=least.get)
+    assert names[2:4] == ["once", "half"]
+    assert names[4:] == sorted(["none", "unsure", "fooled"], key=least.get)
+    assert names[-1] == "fooled"
 
 
 def test_sentences_share_what_room_there_is(folder, monkeypatch):

@@ -29,7 +29,8 @@ def site(tmp_path_factory):
         sample.write(folder / str(seed), defense="acet", seed=seed, verdicts=f"pppppppp{last}pp")
         for seed, last in enumerate("pfi")
     ]
-    unknown = sample.document(folder / "unknown", defense="max_entropy", verdicts="ppppppppipp") | {"score": None}
+    unknown = sample.document(folder / "unknown", defense="max_entropy", verdicts="ppppppppipp")
+    unknown["criteria"][8] |= {"observed": None, "bound": None, "n": 0, "per_attack": [], "per_class": []}
     return build(
         [*sample.several(folder / "results"), *seeds, sample.write_document(folder / "unknown", unknown)],
         folder / "out",
@@ -73,17 +74,17 @@ def test_a_click_sorts_and_says_so(index):
 
 def test_unknown_values_stand_last_both_ways(index):
     for _ in range(2):
-        head(index, "Score").click()
+        head(index, "Fooled").click()
         assert index.execute_script(NAMES)[-1] == "max_entropy"
 
 
 def test_the_keyboard_sorts(index):
-    index.execute_script("arguments[0].focus()", head(index, "Score"))
+    index.execute_script("arguments[0].focus()", head(index, "Test accuracy"))
     press(index, Keys.ENTER)
-    scores = index.execute_script(
-        "return [...document.querySelectorAll('.board')[0].tBodies].map(body => body.dataset.k.split(' ')[1])"
+    rates = index.execute_script(
+        "return [...document.querySelectorAll('.board')[0].tBodies].map(body => body.dataset.k.split(' ')[2])"
     )
-    known = [float(score) for score in scores if score != "-"]
+    known = [float(rate) for rate in rates if rate != "-"]
     assert known == sorted(known, reverse=True)
     press(index, Keys.SPACE)
     assert index.execute_script("return document.activeElement.closest('th').ariaSort") == "ascending"
@@ -144,7 +145,7 @@ def test_seeds_fold_and_unfold(index):
     family = index.find_element(By.CSS_SELECTOR, "tr.family")
     assert "3 seeds: 0, 1, 2" in family.text
     assert "1 of 3 certified" in family.text
-    assert "0.312 to\n0.981" in family.text, "the spread stands below the median"
+    assert "0 to\n51" in family.text, "the spread stands below the median"
     button = family.find_element(By.CSS_SELECTOR, ".unfold")
     index.execute_script("arguments[0].focus()", button)
     press(index, Keys.ENTER)
@@ -271,7 +272,7 @@ def test_comparison_by_keyboard(index):
     assert "≠ differs" in rows["8 final network"].text
     assert "≠ differs" not in rows["0 sparse"].text
     assert "17.0%, bound 13.5%, allowed ≤ 1%, n 300" in rows["8 final network"].text
-    assert [cell.text for cell in rows["Score"].find_elements(By.TAG_NAME, "td")] == ["0.312", "0.981"]
+    assert [cell.text for cell in rows["Fooled"].find_elements(By.TAG_NAME, "td")] == ["51", "0"]
     tick(index, "fakeclass_single")
     assert len(index.find_elements(By.CSS_SELECTOR, ".compare thead th")) == 4
     index.find_element(By.ID, "compare-close").click()

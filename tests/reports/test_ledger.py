@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.record import read_certificate
+from bench.record import RULES, read_certificate
 from reports.__main__ import main
 from reports.build import build
 from reports.identity import identity
@@ -48,6 +48,17 @@ def test_only_what_is_in_the_ledger_is_shown_as_verified(tmp_path, ledger):
     assert "What was taken on trust That <b>it</b> ran." in checked
 
 
+def test_a_pass_by_earlier_rules_is_not_shown_as_verified(tmp_path, ledger):
+    paths = []
+    for letter in "pf":
+        data = sample.document(tmp_path / letter, verdicts=f"pppppppp{letter}pp") | {"rules": RULES - 1}
+        paths.append(sample.write_document(tmp_path / letter, data))
+        enter(ledger, identity(read_certificate(paths[-1])), CHECK)
+    index = build(paths, tmp_path / "site", ledger)
+    rows = json.loads((index.parent / "data.json").read_text())["certificates"]
+    assert {row["certified"]: row["verified"] for row in rows} == {True: False, False: True}
+
+
 def test_a_certificate_that_changes_is_no_longer_verified_unless_people_only_looked(tmp_path, ledger):
     path = sample.write(tmp_path / "one")
     enter(ledger, identity(read_certificate(path)), CHECK)
@@ -85,4 +96,7 @@ def test_the_command_takes_a_ledger_and_refuses_one_it_cannot_read(tmp_path, led
         assert main(command) == 2
         assert "ledger.json: " in capsys.readouterr().err
     ledger.unlink()
+    assert main(["build", *words]) == 2  # a typo would drop every mark
+    assert "no such file" in capsys.readouterr().err
+    enter(ledger, identity(read_certificate(path)), CHECK)
     assert main(["build", *words]) == 0
