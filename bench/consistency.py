@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from bench.record import Certificate, CriterionRecord, EvolutionStep, TransferMatrix
 
 HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scope `model` does without
+CONFIDENCE = 0.95  # of the one-sided bounds
+ROUNDING = 1e-9
 REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")  # without which nothing is certified
 
 
@@ -52,8 +54,19 @@ def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
         yield "nothing observed"
     elif observed < bound if criterion.direction == "at_least" else observed > bound:
         yield f"{observed:g} observed is on the wrong side of its bound, {bound:g}"
+    else:
+        yield from _no_bound(bound, criterion)
     if failing := [row.label for row in criterion.per_class if row.fails]:
         yield f"class {', '.join(failing)} fails"
+    if failing := [row.attack for row in criterion.per_attack if row.verdict == "fail"]:
+        yield f"attack {', '.join(failing)} fails"
+
+
+def _no_bound(bound: float, criterion: CriterionRecord) -> Iterator[str]:
+    """No Clopper-Pearson bound is tighter than that of n successes of n."""
+    all_of_them = (1 - CONFIDENCE) ** (1 / criterion.n)
+    if (bound if criterion.direction == "at_least" else 1 - bound) > all_of_them + ROUNDING:
+        yield f"a bound of {bound:g} is tighter than {_said(criterion.n)} trials can make one"
 
 
 def _fooled(certificate: Certificate) -> str | None:

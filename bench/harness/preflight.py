@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +27,8 @@ def preflight(session: Session) -> None:
     for name in settings.attacks:
         if not callable(ATTACKS.load(name)):
             raise BadInputError(f"--attack {name}: expected a function")
-    _ = session.defense, session.thresholds
+    _check_names(session)
+    _ = session.thresholds
     _check_data(session)
     if not 1 <= session.k <= session.spec.pixels:
         raise BadInputError(f"--pixels {session.k}; expected 1 to {session.spec.pixels}, the pixels of an image")
@@ -40,6 +42,17 @@ def preflight(session: Session) -> None:
             "expected --checkpoint, or a network without gates"
         )
     _ = session.store
+
+
+def _check_names(session: Session) -> None:
+    """An attack that training used is told from the others by its name: a weak one may not go by a strong one's."""
+    for name, attack in session.defense.attacks.items():
+        ours = ATTACKS.load(name) if name in ATTACKS else None
+        if ours and not inspect.signature(ours).parameters and ours() is not attack:
+            raise BadInputError(
+                f"--defense {session.settings.defense}: what it calls {name!r} is another attack than the fixture of "
+                "that name; expected the same, or a name of its own"
+            )
 
 
 def _built(session: Session) -> nn.Module:

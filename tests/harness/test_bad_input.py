@@ -95,6 +95,18 @@ def test_a_bug_in_a_users_module(tmp_path, monkeypatch):
     assert "KeyError: 'layers'; expected a function" in refusal(tmp_path, network="keyless:at_once")
 
 
+def test_a_weak_attack_by_a_strong_ones_name(tmp_path, monkeypatch):
+    """Criterion 7 asks about attacks that training did not use, by their names."""
+    (tmp_path / "renames.py").write_text(
+        "from attacks.l1_sparse import l1_sparse\n"
+        "from bench.task import defense\n"
+        "@defense(masked=l1_sparse)\n"
+        "def renames(task, recorder): yield\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "what it calls 'masked' is another attack" in refusal(tmp_path, defense="renames:renames")
+
+
 def test_a_folder_with_one_class(tmp_path):
     (tmp_path / "own" / "only").mkdir(parents=True)
     Image.new("L", (8, 8)).save(tmp_path / "own" / "only" / "a.png")
