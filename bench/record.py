@@ -313,7 +313,9 @@ class Certificate(Record):
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     defense: str
-    checkpoint: str | None = Field(None, description="file name of the weights certified without training")
+    checkpoint: str | None = Field(
+        None, description="weights certified without training: their file, or RUN/rounds/NNN/file"
+    )
     network: str
     training_attacks: tuple[str, ...]
     attacks: tuple[str, ...]

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.arsenal.sources import sources
 from bench.harness.lab import from_cache
-from bench.harness.settings import digest, source_hash
+from bench.harness.provenance import digest, source_hash
 from bench.materials.data import Data
 from bench.materials.networks import build, mlp
 from bench.materials.training import default_epochs, train_classifier

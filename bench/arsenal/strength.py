@@ -15,7 +15,7 @@ from bench.arsenal.networks import fingerprint, trained
 from bench.arsenal.record import Cell, Network, Strength, stored, write
 from bench.arsenal.sources import sources
 from bench.harness.generate import balanced_targets
-from bench.harness.settings import digest, revision
+from bench.harness.provenance import digest, revision
 from bench.materials.data import Data, load
 from bench.seeds import derive
 from bench.types import Attack, BadInputError, ImageSpec

@@ -14,8 +14,9 @@ from bench.harness.gallery import REACHED, Gallery
 from bench.harness.lab import accuracy
 from bench.harness.measure import HEALTHY
 from bench.harness.preflight import preflight
+from bench.harness.provenance import revision
 from bench.harness.session import Session
-from bench.harness.settings import Settings, revision
+from bench.harness.settings import Settings
 from bench.harness.step import Made
 from bench.types import BadInputError, Outcome
 from bench.verdict.stats import ratio

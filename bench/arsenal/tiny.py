@@ -16,7 +16,7 @@ from bench.arsenal import sparsest
 from bench.arsenal.ensemble import ATTACKS, unaided
 from bench.arsenal.record import Pixels, Tiny, TinyNetwork, stored, write
 from bench.arsenal.sources import sources
-from bench.harness.settings import digest, revision, source_hash
+from bench.harness.provenance import digest, revision, source_hash
 from bench.materials.networks import build
 from bench.materials.split import Split
 from bench.materials.training import train_classifier

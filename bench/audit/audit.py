@@ -19,7 +19,7 @@ from bench.audit.replay import Replay
 from bench.harness.certify import certify
 from bench.harness.lab import accuracy
 from bench.harness.proof import ProofViolatedError
-from bench.harness.settings import code_hash, packages, revision
+from bench.harness.provenance import code_hash, packages, revision
 from bench.record import RULES, Certificate, Sheet
 from bench.types import BadInputError, NonFiniteError
 

@@ -15,7 +15,7 @@ from bench.figures.record import Curve, CurveRow, GateFigures
 from bench.figures.rival import trained_rival
 from bench.figures.rows import fill, made_of
 from bench.harness.proof import ProofViolatedError, sparsest_real
-from bench.harness.settings import revision
+from bench.harness.provenance import revision
 from bench.materials.data import Data, Split, load
 from bench.materials.gate import Gated
 from bench.proof.bounds import bounds, proved_to

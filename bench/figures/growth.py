@@ -13,7 +13,7 @@ from torch import nn
 from bench.arsenal.record import stored, write
 from bench.figures.record import Growth, GrowthRow
 from bench.figures.rows import fill, made_of
-from bench.harness.settings import revision
+from bench.harness.provenance import revision
 from bench.materials.networks import build, cnn, wide
 from bench.proof.bounds import bounds
 from bench.seeds import derive, generator

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from bench.arsenal.sources import sources
 from bench.figures.record import Row
-from bench.harness.settings import digest
+from bench.harness.provenance import digest
 
 Kind = TypeVar("Kind", bound=Row)
 

@@ -21,8 +21,8 @@ from bench.figures.rival import trained_rival
 from bench.figures.rows import fill, made_of
 from bench.harness.generate import balanced_targets
 from bench.harness.proof import ProofViolatedError
+from bench.harness.provenance import revision
 from bench.harness.registry import NETWORKS
-from bench.harness.settings import revision
 from bench.materials.data import Data, load
 from bench.materials.gate import Gated
 from bench.materials.networks import build

@@ -15,9 +15,9 @@ from bench.harness.detection import by_class
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.history import Past
 from bench.harness.lab import accuracy
+from bench.harness.provenance import packages, revision
 from bench.harness.recorder import SHEET_IMAGES
 from bench.harness.session import Session
-from bench.harness.settings import packages, revision
 from bench.harness.transfer import transfer
 from bench.record import (
     RULES,
@@ -68,7 +68,7 @@ def certify(session: Session, command: str) -> Certificate:
         image_shape=session.spec.shape,
         class_names=session.spec.class_names,
         defense=settings.defense,
-        checkpoint=settings.checkpoint.name if settings.checkpoint else None,
+        checkpoint=settings.weights_name,
         network=settings.network,
         training_attacks=tuple(session.processes) if session.has_history else (),
         attacks=tuple(session.settings.attacks),

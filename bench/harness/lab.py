@@ -8,7 +8,8 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from bench.harness.settings import Settings, code_hash, digest, source_hash
+from bench.harness.provenance import code_hash, digest, source_hash
+from bench.harness.settings import Settings
 from bench.materials.data import Data, load
 from bench.materials.gate import apart
 from bench.materials.judge import FittedJudge, measuring_judge, training_judge

@@ -8,10 +8,10 @@ import pytest
 
 from bench.harness.options import add_options
 from bench.harness.proof import ProofViolatedError
+from bench.harness.provenance import ROOT
 from bench.harness.registry import ATTACKS
 from bench.harness.run import Run
 from bench.harness.session import Session
-from bench.harness.settings import ROOT
 from bench.record import VerdictName
 from bench.store import StoreError
 from bench.types import BadInputError
@@ -49,7 +49,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if run is None:
         return []
     settings = run.settings
-    what = f"checkpoint {settings.checkpoint.name}" if settings.checkpoint else f"defense {settings.defense}"
+    what = f"checkpoint {settings.weights_name}" if settings.checkpoint else f"defense {settings.defense}"
     return [
         f"distal: {what} on {settings.dataset}, network {settings.network}, budget {settings.budget}, "
         f"seed {settings.seed}, {settings.device}",

@@ -25,10 +25,11 @@ from bench.harness.measure import measure, prepare
 from bench.harness.once import once
 from bench.harness.perturbed import perturbed
 from bench.harness.proof import proof
+from bench.harness.provenance import code_hash, digest, source_hash
 from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
-from bench.harness.settings import THRESHOLDS, Settings, code_hash, config_of, digest, source_hash
+from bench.harness.settings import THRESHOLDS, Settings, config_of
 from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
 from bench.materials.gate import apart

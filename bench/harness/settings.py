@@ -1,25 +1,16 @@
-"""What a run was asked for, and the hash that names it."""
+"""What a run was asked for."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib.metadata
-import inspect
 import json
-import platform
-import subprocess
 from dataclasses import asdict, dataclass
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from bench.task import Defense
+from bench.harness.provenance import ROOT
 from bench.types import Budget
 
-ROOT = Path(__file__).resolve().parents[2]
 THRESHOLDS = ROOT / "suites" / "thresholds.toml"
-CODE = ("bench", "attacks", "defenses", "suites")
 
 
 @dataclass(frozen=True)
@@ -113,6 +104,14 @@ class Settings:
         """What is certified, as it stands in the run's name."""
         return self.checkpoint.stem if self.checkpoint else self.defense
 
+    @property
+    def weights_name(self) -> str | None:
+        """What a checkpoint is called; a run's round by its run, since all rounds' weights have one file name."""
+        if self.checkpoint is None:
+            return None
+        parts = self.checkpoint.parts
+        return "/".join(parts[-4:]) if parts[-3:-2] == ("rounds",) else self.checkpoint.name
+
 
 ELSEWHERE = ("data_root", "download", "run_root", "run_dir", "fresh", "checkpoint", "thresholds")
 
@@ -126,95 +125,3 @@ def config_of(settings: Settings, **facts: Any) -> dict[str, Any]:
     """
     asked = {key: value for key, value in asdict(settings).items() if key not in ELSEWHERE}
     return json.loads(json.dumps({**asked, **facts}))
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def code_hash() -> str:
-    """SHA-256 over the code that decides figures; a change of it makes a new run."""
-    found = hashlib.sha256()
-    for room in CODE:
-        for path in sorted((ROOT / room).rglob("*.py")):
-            found.update(str(path.relative_to(ROOT)).encode())
-            found.update(path.read_bytes())
-    return found.hexdigest()
-
-
-def source_hash(thing: Any) -> str:
-    """SHA-256 of the code a user's attack, network or defense is written in; empty where there is none.
-
-    Of a module of a package that is the whole package, else its file and the modules beside it that it imports.
-    """
-    while isinstance(thing, (partial, Defense)):
-        thing = thing.func if isinstance(thing, partial) else thing.train
-    if not inspect.isroutine(thing) and not inspect.isclass(thing):
-        thing = type(thing)
-    try:
-        file = Path(inspect.getsourcefile(thing) or "").resolve(strict=True)
-        found = hashlib.sha256()
-        for path in sorted(_package(file) or _beside(file)):
-            found.update(path.read_bytes())
-        return found.hexdigest()
-    except (TypeError, OSError):
-        return ""
-
-
-def _package(file: Path) -> list[Path] | None:
-    """All modules of the outermost package that a file belongs to, if any."""
-    top = file.parent
-    if not (top / "__init__.py").is_file():
-        return None
-    while (top.parent / "__init__.py").is_file():
-        top = top.parent
-    return list(top.rglob("*.py"))
-
-
-def _beside(file: Path) -> set[Path]:
-    """A file, and what it imports from its own folder, with all that this imports from there."""
-    found, open_ = set(), [file]
-    while open_:
-        path = open_.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for name in _imported(path) - set(CODE):  # those `code_hash` has
-            if (module := file.parent / f"{name}.py").is_file():
-                open_.append(module)
-            elif (file.parent / name / "__init__.py").is_file():
-                found.update((file.parent / name).rglob("*.py"))
-    return found
-
-
-def _imported(path: Path) -> set[str]:
-    """The first names of all modules that a file imports, wherever in it."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-    return {name.partition(".")[0] for name in names}
-
-
-def revision() -> str:
-    """The code's git commit, with '+changes' for a dirty tree; 'unknown' outside a checkout."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def packages() -> dict[str, str]:
-    """Versions of what computes the figures."""
-    names = ("distal", "numpy", "scikit-learn", "scipy", "torch", "torchvision")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

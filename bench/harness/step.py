@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.harness.generate import balanced_targets, better
-from bench.harness.settings import digest
+from bench.harness.provenance import digest
 from bench.types import Outcome
 from bench.verify import Verified
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -133,6 +135,21 @@ def test_a_defense_beside_weights_that_it_would_not_train(tmp_path):
     status, output = run("--defense=acet", "--checkpoint=any.safetensors", "--run-root", str(tmp_path / "runs"), *SMALL)
     assert status == 4
     assert "ERROR: --defense acet beside --checkpoint; expected one of them" in output
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (None, None),
+        (Path("/home/ann/nets/net.pt"), "net.pt"),
+        (Path("/home/ann/runs/mnist-fakeclass-1-ab/rounds/006/network.safetensors"),
+         "mnist-fakeclass-1-ab/rounds/006/network.safetensors"),
+        (Path("mnist-fakeclass-1-ab/rounds/006/network.safetensors"),
+         "mnist-fakeclass-1-ab/rounds/006/network.safetensors"),
+    ],
+)  # fmt: skip
+def test_weights_of_a_round_are_called_by_their_run(tmp_path, path, name):
+    assert settings(tmp_path, checkpoint=path).weights_name == name
 
 
 def test_the_command_ends_with_one_line_and_status_4(tmp_path):

@@ -113,10 +113,7 @@ def test_attacks_from_outside_the_clone_are_in_the_ids_the_certificate_and_the_p
     assert rows["own_fixture"].verdict == "not_applicable"  # l1_sparse had fooled every target
     pages = "".join(path.read_text() for path in (trained_root / "site").rglob("*.html"))
     assert all(name in pages for name in names)
-    assert (
-        "lacks the required attack masked" in certificate.criteria[8].reason
-        or certificate.criteria[8].verdict == "fail"
-    )
+    assert certificate.criteria[8].verdict == "fail"
 
 
 def test_nan_that_appears_late_in_ones_own_network_makes_what_it_touches_inconclusive(tmp_path):

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from bench.harness.settings import source_hash
+from bench.harness.provenance import source_hash
 from bench.task import Defense
 
 CODE = """
