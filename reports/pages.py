@@ -57,6 +57,7 @@ def environment() -> Environment:
         words.figure,
         words.label,
         words.lone,
+        words.moment,
         words.percent,
     ):
         made.filters[write.__name__] = write

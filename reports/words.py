@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from markupsafe import Markup, escape
 from bench.record import CriterionRecord, VerdictName
 
 NOTHING = "\N{EN DASH}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 UNUSUAL = re.compile(r"[^\n\t -~]")  # all but printable ASCII: looked up one by one
 
@@ -158,6 +160,18 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{count(whole // 3600)} h {whole // 60 % 60:02d} min"
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time in minutes, in UTC and never broken; anything else as it is."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            return text  # whose noon is not said
+        found = found.astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return text
+    return f"{found:%Y-%m-%d %H:%M} UTC".replace(" ", NO_BREAK).replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def decimals_for(values: Iterable[float]) -> int:

@@ -63,6 +63,22 @@ def test_duration(seconds, written):
     assert words.duration(seconds) == written
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2026-11-24T06:12:31Z", "2026-11-24 06:12 UTC"),
+        ("2026-11-24T01:12:31+02:00", "2026-11-23 23:12 UTC"),
+        ("yesterday", "yesterday"),
+        ("2026-11-24", "2026-11-24"),
+        ("0001-01-01T00:00:00+23:00", "0001-01-01T00:00:00+23:00"),
+    ],
+)
+def test_moments(text, written):
+    shown = words.moment(text)
+    assert shown.replace("\N{NO-BREAK SPACE}", " ").replace("\N{NON-BREAKING HYPHEN}", "-") == written
+    assert " " not in shown
+
+
 def test_huge_durations_are_written():
     assert words.duration(1e308).startswith("over 10^15 h")
 
