@@ -302,7 +302,21 @@ class HumanRecord(Record):
     kappa: Annotated[float, Field(ge=-1, le=1)] | None = Field(description="Cohen's, mean over pairs of people")
 
 
-class Certificate(Record):
+class Named:
+    """What a certificate and its summary say by their `defense`, `checkpoint` and `rules`."""
+
+    @property
+    def subject(self) -> str:
+        """What is certified: the weights' file name, or the defense that trained them."""
+        return self.defense if self.checkpoint is None else self.checkpoint
+
+    @property
+    def earlier(self) -> bool:
+        """Whether criteria count more by today's rules than by its own."""
+        return self.rules < RULES
+
+
+class Certificate(Record, Named):
     """Everything a reader needs to believe, doubt or repeat a verdict."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -340,16 +354,6 @@ class Certificate(Record):
     human: HumanRecord | None = Field(None, description="what people say of the images")
     cost: Cost
     hashes: dict[str, Sha256] = Field(description="SHA-256 of every stored weight and image file of the run")
-
-    @property
-    def subject(self) -> str:
-        """What is certified: the weights' file name, or the defense that trained them."""
-        return self.defense if self.checkpoint is None else self.checkpoint
-
-    @property
-    def earlier(self) -> bool:
-        """Whether criteria count more by today's rules than by its own."""
-        return self.rules < RULES
 
     @property
     def answer(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
-from bench.record import RULES, BudgetRecord, Certificate, Count, CriterionRecord, Rate, Record, VerdictName
+from bench.record import BudgetRecord, Certificate, Count, CriterionRecord, Named, Rate, Record, VerdictName
 from reports.words import clean, clipped, one_line
 
 MAX_NAME = 240  # characters of a name
@@ -45,7 +45,7 @@ class Verdict(Record):
     reason: str
 
 
-class Summary(Record):
+class Summary(Record, Named):
     """One certificate, in short."""
 
     page: str = Field(description="path of its page, relative to data.json")
@@ -80,16 +80,6 @@ class Summary(Record):
     revision: str
     made_at: str
     criteria: tuple[Verdict, ...]
-
-    @property
-    def subject(self) -> str:
-        """What is certified: the weights' file name, or the defense that trained them."""
-        return self.defense if self.checkpoint is None else self.checkpoint
-
-    @property
-    def earlier(self) -> bool:
-        """Whether criteria count more by today's rules than by its own."""
-        return self.rules < RULES
 
 
 class Refused(Record):

@@ -11,7 +11,7 @@ from bench.verify import logits_of
 
 CALLS = 8  # of an attack's, from its whole length
 IMAGES = 32  # of a call
-OTHERWISE = 0.02  # of a probability; steep gates and the arithmetic of batches come to 0.003
+OTHERWISE = 0.02  # of a probability; more than the arithmetic of batches makes of steep gates
 
 
 class Witness:

@@ -163,28 +163,34 @@ def _zero_gradient(network: nn.Module, probes: Probes) -> str | None:
     return None
 
 
-def _useful(margins: Tensor, slopes: Tensor) -> Tensor:
+def _useful(found: Tensor, slopes: Tensor) -> Tensor:
     """[N] whether all pixels together can change a margin by more than float32 resolves."""
     reach = slopes.abs().flatten(1).sum(dim=1)
-    return reach.isfinite() & (reach > USELESS * margins.abs().clamp_min(1))
+    return reach.isfinite() & (reach > USELESS * found.abs().clamp_min(1))
 
 
 def _misleading_gradient(network: nn.Module, probes: Probes) -> str | None:
     """Steps of one length at least, along the slopes, should raise margins; those of a smooth network always do."""
     for name, images in probes.starts.items():
-        margins, slopes = margin_slopes(network, images, probes.targets)
-        useful = _useful(margins, slopes)
+        before, slopes = margin_slopes(network, images, probes.targets)
+        useful = _useful(before, slopes)
         if not useful.any():
             continue
         steps = slopes[useful] / slopes[useful].abs().amax(dim=(1, 2, 3), keepdim=True)
         paths = ((images[useful] + length * steps).clamp(0, 1) for length in ALONG)
-        reached = (margin_slopes(network, moved, probes.targets[useful])[0] for moved in paths)
-        risen, n = max(int((after > margins[useful]).sum()) for after in reached), int(useful.sum())
+        reached = (margins(logits_of(network, moved, gradients=True), probes.targets[useful]) for moved in paths)
+        risen, n = max(int((after > before[useful]).sum()) for after in reached), int(useful.sum())
         if risen < AGREES * n:
             return (
                 f"A step along the gradient of the margin does not raise it at {n - risen} of {n} starts from {name}."
             )
     return None
+
+
+def margins(logits: Tensor, targets: Tensor) -> Tensor:
+    """z_t - logsumexp(z_other), of logits [N, K + F] and targets [N] -> [N]."""
+    column = targets[:, None]
+    return logits.gather(1, column).squeeze(1) - logits.scatter(1, column, -math.inf).logsumexp(dim=1)
 
 
 def margin_slopes(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,11 +206,9 @@ def margin_slopes(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     seen, targets = images.to(device).requires_grad_(), targets.to(device)
     logits = network(seen)
-    column = targets[:, None]
-    others = logits.scatter(1, column, -math.inf).logsumexp(dim=1)
-    margins = logits.gather(1, column).squeeze(1) - others
-    slope = torch.autograd.grad(margins.sum(), seen, allow_unused=True)[0] if logits.requires_grad else None
-    return margins.detach().cpu(), torch.zeros_like(images) if slope is None else slope.cpu()
+    found = margins(logits, targets)
+    slope = torch.autograd.grad(found.sum(), seen, allow_unused=True)[0] if logits.requires_grad else None
+    return found.detach().cpu(), torch.zeros_like(images) if slope is None else slope.cpu()
 
 
 def _randomised(network: nn.Module, probes: Probes) -> str | None:
