@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scop
 CONFIDENCE = 0.95  # of the one-sided bounds
 ROUNDING = 1e-9
 EVERY_ATTACK = frozenset({6, 7})  # criteria that one failing attack fails
+THRESHOLDS = Path(__file__).parents[1] / "suites" / "thresholds.toml"
 REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")  # without which nothing is certified
 
 
@@ -102,6 +106,7 @@ def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
             yield f"certified: scope model, yet {found}; expected not_applicable"
         if criterion.verdict != "pass" and criterion.id not in skipped:
             yield f"certified: {found}; expected false"
+    yield from _looser(certificate, skipped)
     if len(certificate.threat.operating_point) != len(certificate.class_names):
         points = len(certificate.threat.operating_point)
         yield f"certified: {points} operating points for {len(certificate.class_names)} classes; expected one each"
@@ -119,6 +124,29 @@ def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
     for control in required:
         if not control.holds:
             yield f"certified: the judge's control {control.name!r} does not hold; expected false"
+
+
+def _looser(certificate: Certificate, skipped: frozenset[int]) -> Iterator[str]:
+    """Thresholds that allow more than Distal's own; those of earlier rules may have been others."""
+    if certificate.earlier:
+        return
+    for criterion, asked in zip(certificate.criteria, _asked(certificate.dataset), strict=True):
+        threshold, at_most = criterion.threshold, criterion.direction == "at_most"
+        if criterion.id in skipped or threshold is None:
+            continue
+        if threshold > asked if at_most else threshold < asked:
+            yield (
+                f"certified: criterion {criterion.id} by a threshold of {threshold:g}, "
+                f"looser than Distal's own, {asked:g}; expected false"
+            )
+
+
+@cache
+def _asked(dataset: str) -> tuple[float, ...]:
+    """Of 9 and 10, which ask for two rates and keep the threshold of the nearer one, the lower of both."""
+    table = tomllib.loads(THRESHOLDS.read_text())
+    real = table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
+    return (*(table["rates"][str(i)] for i in range(9)), min(real.values()), min(real.values()))
 
 
 def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.consistency import THRESHOLDS
 from bench.harness.checks import session_findings
 from bench.harness.evolution import Evolution
 from bench.harness.frontier import frontier
@@ -29,7 +30,7 @@ from bench.harness.provenance import code_hash, digest, source_hash
 from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
-from bench.harness.settings import THRESHOLDS, Settings, config_of
+from bench.harness.settings import Settings, config_of
 from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
 from bench.materials.gate import apart

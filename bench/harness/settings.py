@@ -7,10 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.harness.provenance import ROOT
 from bench.types import Budget
-
-THRESHOLDS = ROOT / "suites" / "thresholds.toml"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 import torchvision.datasets as published
 from published_formats import PARTS, SETS, Part, load_at, transposed, written
 
-from bench.harness.settings import THRESHOLDS
+from bench.consistency import THRESHOLDS
 from bench.materials import cifar, idx, stored, usps
 from bench.materials.idx import MNIST_KIN
 from bench.verdict.thresholds import load_thresholds

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.harness.settings import THRESHOLDS
+from bench.consistency import THRESHOLDS
 from bench.types import BadInputError
 from bench.verdict.thresholds import load_thresholds
 
