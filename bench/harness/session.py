@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -19,7 +18,7 @@ from bench.harness.evolution import Evolution
 from bench.harness.frontier import frontier
 from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
-from bench.harness.history import History, Past
+from bench.harness.history import Past
 from bench.harness.known import Known
 from bench.harness.lab import Lab, accuracy, unshaped
 from bench.harness.measure import measure, prepare
@@ -27,10 +26,10 @@ from bench.harness.once import once
 from bench.harness.perturbed import perturbed
 from bench.harness.proof import proof
 from bench.harness.provenance import code_hash, digest, source_hash
-from bench.harness.recorder import RunRecorder
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.select import best_round, detection_rates, fooling_half, harmonic_score
 from bench.harness.settings import Settings, config_of
+from bench.harness.train import trained
 from bench.health import Cause, Finding
 from bench.materials.data import Data, Split
 from bench.materials.gate import apart
@@ -38,7 +37,7 @@ from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
 from bench.record import AttackRow, CriterionRecord, Frontier, Perturbed, Proof
 from bench.store import Store, StoreError
-from bench.task import Defense, Task
+from bench.task import Defense
 from bench.types import Attack, BadInputError, ImageSpec, NonFiniteError, ThreatModel
 from bench.verdict.criteria import attack_rows, decide
 from bench.verdict.measurement import Measurement
@@ -202,63 +201,10 @@ class Session:
 
     @cached_property
     def history(self) -> list[Past]:
-        """Every round, trained by whichever process asks first."""
+        """Every round, trained by whichever process asks first; a checkpoint is the only round of its run."""
         if self.settings.checkpoint:
             return [Past(0, self.kept("checkpoint", self.checkpoint_network), None)]
-        history = History(
-            self.store,
-            self.defense,
-            self.spec,
-            self.lab.measuring_judge,
-            self.threat_of,
-            self.settings.plan,
-            self.settings.seed,
-            lambda outputs: self.new_network(outputs, 0),
-        )
-        with self.store.working("rounds/done.json"):
-            history.load()
-            if not self.store.has("rounds/done.json"):
-                self._train(history)
-                self.store.save_json("rounds/done.json", {"rounds": len(history.rounds)})
-        return history.rounds
-
-    def _train(self, history: History) -> None:
-        started = time.monotonic()
-        settings, plan = self.settings, self.settings.plan
-        recorder = RunRecorder(
-            self.store,
-            history,
-            self.data,
-            self.threat_of,
-            settings.p,
-            settings.replay_sample,
-            settings.seed,
-            self.say,
-        )
-        task = Task(
-            spec=self.spec,
-            train=_copied(self.data.a_train),
-            validation=_copied(self.data.a_val),
-            judge=self.lab.training_judge,
-            new_network=self.new_network,
-            threat=ThreatModel(settings.p, self.k),
-            images=plan.images,
-            budget=plan.training,
-            max_rounds=settings.max_rounds or plan.rounds,
-            seed=settings.seed,
-            past=history.as_rounds(),
-        )
-        self.say(f"training {settings.defense}")
-        for finished in self.defense(task, recorder):
-            if finished.batch is not None and recorder.pending is None:
-                recorder.generated(finished.index, finished.batch)
-            images = recorder.pending
-            recorder.finished()  # before the round counts as stored, so that no finished round lacks its lines
-            history.admit(finished, images)
-        recorder.close()
-        if not history.rounds:
-            raise BadInputError(f"--defense {settings.defense}: it yielded no round; expected at least one network")
-        self.add_cost("training", time.monotonic() - started, 0, 0)
+        return trained(self)
 
     @cached_property
     def scores(self) -> list[float]:
@@ -399,11 +345,6 @@ class Session:
     def attack_row(self, criterion: int, attack: str) -> AttackRow | None:
         """One attack's part of a criterion; None where the criterion could not be measured at all."""
         return attack_rows(self.measurement(criterion), self.thresholds).get(attack)
-
-
-def _copied(split: Split) -> Split:
-    """Real data that a defense may change in place without changing what it is measured on."""
-    return Split(split.images.clone(), split.labels.clone())
 
 
 class RealClassesAlone(nn.Module):
