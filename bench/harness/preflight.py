@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from bench.harness.session import Session
 
 
+ATTACK_TAKES = ("classifier", "targets", "threat=", "budget=", "generator=")
+
+
 def preflight(session: Session) -> None:
     """Check everything a run was asked for.
 
@@ -25,8 +28,10 @@ def preflight(session: Session) -> None:
     """
     settings = session.settings
     for name in settings.attacks:
-        if not callable(ATTACKS.load(name)):
-            raise BadInputError(f"--attack {name}: expected a function")
+        if name not in ATTACKS:  # those in it are fixtures, which give the function
+            _check_takes(ATTACKS.load(name), f"--attack {name}", *ATTACK_TAKES)
+    if not settings.checkpoint:
+        _check_takes(session.defense.train, f"--defense {settings.defense}", "task", "recorder")
     _check_names(session)
     _ = session.thresholds
     _check_data(session)
@@ -53,6 +58,20 @@ def _check_names(session: Session) -> None:
                 f"--defense {session.settings.defense}: what it calls {name!r} is another attack than the fixture of "
                 "that name; expected the same, or a name of its own"
             )
+
+
+def _check_takes(function: object, given: str, *names: str) -> None:
+    """A function that could not even be called would break every test of the run, one by one."""
+    expected = f"expected a function of ({', '.join(names)})"
+    if not callable(function):
+        raise BadInputError(f"{given}: {type(function).__name__} {str(function)[:80]!r}; {expected}")
+    named = {name.rstrip("="): None for name in names if name.endswith("=")}
+    try:
+        inspect.signature(function).bind(*names[: len(names) - len(named)], **named)
+    except TypeError as error:
+        raise BadInputError(f"{given}: {error}; {expected}") from None
+    except ValueError:  # some built-in functions do not say what they take
+        return
 
 
 def _built(session: Session) -> nn.Module:

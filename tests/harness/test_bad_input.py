@@ -97,6 +97,23 @@ def test_a_bug_in_a_users_module(tmp_path, monkeypatch):
     assert "KeyError: 'layers'; expected a function" in refusal(tmp_path, network="keyless:at_once")
 
 
+def test_a_function_of_something_else(tmp_path, monkeypatch):
+    (tmp_path / "others.py").write_text(
+        "from bench.task import defense\n"
+        "number = 3\n"
+        "def old(model, targets, *, threat, budget): return targets\n"
+        "@defense()\n"
+        "def alone(task): yield\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    attack = "expected a function of (classifier, targets, threat=, budget=, generator=)"
+    assert f"got an unexpected keyword argument 'generator'; {attack}" in refusal(tmp_path, attacks=("others:old",))
+    assert f"--attack others:number: int '3'; {attack}" in refusal(tmp_path, attacks=("others:number",))
+    defense = "too many positional arguments; expected a function of (task, recorder)"
+    assert f"--defense math:sqrt: {defense}" in refusal(tmp_path, defense="math:sqrt")
+    assert f"--defense others:alone: {defense}" in refusal(tmp_path, defense="others:alone")
+
+
 def test_a_weak_attack_by_a_strong_ones_name(tmp_path, monkeypatch):
     """Criterion 7 asks about attacks that training did not use, by their names."""
     (tmp_path / "renames.py").write_text(
