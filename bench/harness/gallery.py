@@ -210,6 +210,13 @@ class Gallery:
         """An attack's images at a place with at most 5, 10, 20, 40, ... and k pixels."""
         return {k: self.at_k(place, attack, k) for k in self.sweep_steps}
 
+    def share_sweep(self, place: str, attack: str) -> None:
+        """Have the steps of a sweep made, but for those that another process is at work on."""
+        for k in self.sweep_steps:
+            if not self.session.store.busy(stored_name(place, attack, SWEEP_IMAGES[place], k)):
+                with suppress(NonFiniteError):
+                    self.at_k(place, attack, k)
+
     @property
     def sweep_steps(self) -> list[int]:
         """The numbers of pixels of a sweep."""

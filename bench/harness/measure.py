@@ -58,6 +58,8 @@ def prepare(session: Session, criterion: int) -> None:
             session.gallery.share((place, name) for name in others for place in elsewhere(session))
             if criterion == 8:
                 session.gallery.cascade()
+                for place in ("control", "final"):
+                    session.gallery.share_sweep(place, REFERENCE_PROCESS)
 
 
 def sparse(session: Session) -> Measurement:

@@ -145,6 +145,17 @@ def test_images_that_another_process_makes_are_left_to_it(run):
     assert len(made) == 2
 
 
+def test_steps_of_a_sweep_that_another_process_makes_are_left_to_it(run):
+    found, made, folder = run
+    found.k = 20
+    name, images = stored_name("final", "a", 30, 10), torch.arange(30)
+    with another_at_work(folder, name, "a", images, until=lambda: len(made) == 2):
+        found.gallery.share_sweep("final", "a")
+        assert [file for file, _ in made] == [stored_name("final", "a", 30, k) for k in (5, 20)]
+    assert list(found.gallery.sweep("final", "a")) == [5, 10, 20]
+    assert len(made) == 2
+
+
 def test_a_step_that_another_process_takes_again_is_not_read_meanwhile(run):
     found, made, folder = run
     store_images(found.store, step("b"), "b", torch.arange(N))
