@@ -145,8 +145,13 @@ def _looser(certificate: Certificate, skipped: frozenset[int]) -> Iterator[str]:
 def _asked(dataset: str) -> tuple[float, ...]:
     """Of 9 and 10, which ask for two rates and keep the threshold of the nearer one, the lower of both."""
     table = tomllib.loads(THRESHOLDS.read_text())
-    real = table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
-    return (*(table["rates"][str(i)] for i in range(9)), min(real.values()), min(real.values()))
+    real = min(real_rates(table, dataset).values())
+    return (*(table["rates"][str(i)] for i in range(9)), real, real)
+
+
+def real_rates(table: dict, dataset: str) -> dict[str, float]:
+    """What a thresholds file asks of real data: the section of the data set's kind over the default."""
+    return table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
 
 
 def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:

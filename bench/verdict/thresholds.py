@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.consistency import real_rates
 from bench.types import BadInputError
 
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -54,10 +55,8 @@ def load_thresholds(default: Path, dataset: str, override: Path | None = None) -
             if section not in table or not isinstance(values, dict):
                 raise BadInputError(f"{override}: unknown section [{section}]; expected [rates] or [real.<data set>]")
             _merge(table[section], values)
-    kind = dataset.split(":", 1)[0]
-    real = {**table["real"]["default"], **table["real"].get(kind, {})}
     try:
-        return Thresholds(rates=table["rates"], real=real)
+        return Thresholds(rates=table["rates"], real=real_rates(table, dataset))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
