@@ -7,8 +7,9 @@ from functools import partial
 
 import pytest
 
+from bench.errors import BadInputError
 from bench.harness.registry import ATTACKS, STARTS
-from bench.types import Attack, BadInputError
+from bench.types import Attack
 
 
 def attack_fixture(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bench.thresholds import THRESHOLDS, load_thresholds
 
 if TYPE_CHECKING:
     from bench.record import Certificate, CriterionRecord, EvolutionStep, TransferMatrix
@@ -16,7 +16,6 @@ HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scop
 CONFIDENCE = 0.95  # of the one-sided bounds
 ROUNDING = 1e-9
 EVERY_ATTACK = frozenset({6, 7})  # criteria that one failing attack fails
-THRESHOLDS = Path(__file__).parents[1] / "suites" / "thresholds.toml"
 REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")  # without which nothing is certified
 
 
@@ -144,14 +143,9 @@ def _looser(certificate: Certificate, skipped: frozenset[int]) -> Iterator[str]:
 @cache
 def _asked(dataset: str) -> tuple[float, ...]:
     """Of 9 and 10, which ask for two rates and keep the threshold of the nearer one, the lower of both."""
-    table = tomllib.loads(THRESHOLDS.read_text())
-    real = min(real_rates(table, dataset).values())
-    return (*(table["rates"][str(i)] for i in range(9)), real, real)
-
-
-def real_rates(table: dict, dataset: str) -> dict[str, float]:
-    """What a thresholds file asks of real data: the section of the data set's kind over the default."""
-    return table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
+    allowed = load_thresholds(THRESHOLDS, dataset)
+    real = min(allowed.real.accuracy, allowed.real.confident_accuracy)
+    return (*(allowed.rates[i] for i in range(9)), real, real)
 
 
 def _evolution_contradictions(steps: tuple[EvolutionStep, ...], rounds: list[int]) -> Iterator[str]:

@@ -15,13 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
+from bench.errors import BadInputError
 from bench.materials.data import Data, load
 from bench.materials.judge import FittedJudge, measuring_judge
 from bench.materials.split import Split
 from bench.record import Certificate, InspectionError
 from bench.seeds import derive, generator
 from bench.sheets import sheet
-from bench.types import BadInputError, Outcome
+from bench.types import Outcome
 from bench.verify import OUTCOMES, Verified
 
 PLACES = {"control": "control", "cascade-final": "final"}  # folder of the run -> place as people know it

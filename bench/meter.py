@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.types import BadInputError, ImageSpec
+from bench.errors import BadInputError
+from bench.types import ImageSpec
 
 
 class BudgetExceededError(Exception):

@@ -20,8 +20,8 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.files import write_whole
-from bench.types import BadInputError, NonFiniteError
 
 LOCKS = "locks"  # the folder of them, inside a run's
 

@@ -11,17 +11,6 @@ import torch
 from torch import Tensor
 
 
-class BadInputError(Exception):
-    """The user gave something unusable: one line that says what was given, what was expected, what to do.
-
-    The plugin turns it into exit status 4.
-    """
-
-
-class NonFiniteError(Exception):
-    """A network or a score produced NaN or infinity; the criterion it belongs to becomes inconclusive."""
-
-
 @dataclass(frozen=True)
 class ImageSpec:
     """What an image of a data set is.

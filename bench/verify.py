@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from bench.types import ImageSpec, Judge, NonFiniteError, Outcome, ThreatModel, lit_pixels
+from bench.errors import NonFiniteError
+from bench.types import ImageSpec, Judge, Outcome, ThreatModel, lit_pixels
 
 CHUNK = 2048
 OUTCOMES = tuple(Outcome)

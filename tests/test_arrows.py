@@ -10,17 +10,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
     # room: the rooms it may import
+    "bench/errors.py": (),
     "bench/types.py": (),
-    "bench/consistency.py": ("bench.record",),  # its types alone: record.py asks it what can't be true
+    "bench/thresholds.py": ("bench.errors",),
+    "bench/consistency.py": ("bench.record", "bench.thresholds"),  # of record its types: it asks what can't be true
     "bench/record.py": ("bench.consistency",),
     "bench/seeds.py": (),
-    "bench/meter.py": ("bench.types",),
-    "bench/verify.py": ("bench.types",),
+    "bench/meter.py": ("bench.errors", "bench.types"),
+    "bench/verify.py": ("bench.errors", "bench.types"),
     "bench/files.py": (),
-    "bench/store.py": ("bench.types", "bench.files"),
+    "bench/store.py": ("bench.errors", "bench.types", "bench.files"),
     "bench/health.py": ("bench.record",),
     "bench/sheets.py": ("bench.verify",),
     "bench/inspection.py": (
+        "bench.errors",
         "bench.types",
         "bench.record",
         "bench.seeds",
@@ -29,9 +32,22 @@ ROOMS = {
         "bench.materials",
     ),
     "bench/task.py": ("bench.types", "bench.materials"),
-    "bench/verdict": ("bench.types", "bench.record", "bench.health", "bench.verdict"),
-    "bench/materials": ("bench.types", "bench.record", "bench.seeds", "bench.verdict.stats", "bench.materials"),
-    "bench/proof": ("bench.types", "bench.materials", "bench.proof", "bench.verify"),
+    "bench/verdict": (
+        "bench.types",
+        "bench.thresholds",
+        "bench.record",
+        "bench.health",
+        "bench.verdict",
+    ),
+    "bench/materials": (
+        "bench.errors",
+        "bench.types",
+        "bench.record",
+        "bench.seeds",
+        "bench.verdict.stats",
+        "bench.materials",
+    ),
+    "bench/proof": ("bench.errors", "bench.types", "bench.materials", "bench.proof", "bench.verify"),
     "bench/harness": ("bench",),
     "bench/audit": ("bench", "attacks"),
     "bench/arsenal": ("bench", "attacks"),

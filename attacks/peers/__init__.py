@@ -21,7 +21,8 @@ from attacks.peers.adapter import Library, Peer, quiet, words
 from attacks.peers.asked import check, pick, read
 from attacks.peers.libraries import Art, Foolbox, Torchattacks
 from attacks.peers.reduction import stand_in
-from bench.types import Attack, BadInputError
+from bench.errors import BadInputError
+from bench.types import Attack
 
 
 def foolbox(text: str) -> Attack:

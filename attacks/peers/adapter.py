@@ -16,8 +16,9 @@ from torch import Tensor
 from attacks.peers.asked import Asked
 from attacks.peers.reduction import OutOfPassesError, TwoLogits
 from attacks.prune import Sparsest
+from bench.errors import NonFiniteError
 from bench.meter import BudgetExceededError
-from bench.types import Budget, Classifier, NonFiniteError, ThreatModel
+from bench.types import Budget, Classifier, ThreatModel
 from bench.verify import reached
 
 ALMOST = 0.98  # of half a step of the value grid, which rounds to 0

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.types import BadInputError
+from bench.errors import BadInputError
 
 
 @dataclass(frozen=True)

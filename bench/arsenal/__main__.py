@@ -110,7 +110,7 @@ def _command(arguments: argparse.Namespace, *names: str) -> str:
 def run_strength(arguments: argparse.Namespace) -> None:
     from bench.arsenal.networks import NETWORKS
     from bench.arsenal.strength import Asked, measure
-    from bench.types import BadInputError
+    from bench.errors import BadInputError
 
     networks = tuple(dict.fromkeys(arguments.networks or NETWORKS))
     for name in networks:
@@ -142,8 +142,8 @@ def run_tiny(arguments: argparse.Namespace) -> None:
 def run_success(arguments: argparse.Namespace) -> None:
     from bench.arsenal.ensemble import ensemble
     from bench.arsenal.success import measure, settings
+    from bench.errors import BadInputError
     from bench.harness.settings import BUDGETS
-    from bench.types import BadInputError
 
     if arguments.budget not in BUDGETS:
         raise BadInputError(f"--budget {arguments.budget}: expected one of {', '.join(BUDGETS)}")

@@ -78,9 +78,9 @@ def _measure(parsed: argparse.Namespace) -> None:
     """
     import torch
 
+    from bench.errors import BadInputError, NonFiniteError
     from bench.proof.bounds import UnsupportedLayerError
     from bench.store import StoreError
-    from bench.types import BadInputError, NonFiniteError
 
     torch.set_num_threads(1)  # figures depend on it
     try:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bench.arsenal.sources import sources
+from bench.errors import BadInputError
 from bench.harness.lab import from_cache
 from bench.harness.provenance import digest, source_hash
 from bench.materials.data import Data
@@ -17,7 +18,7 @@ from bench.materials.networks import build, mlp
 from bench.materials.training import default_epochs, train_classifier
 from bench.seeds import derive, generator
 from bench.store import Store
-from bench.types import BadInputError, ImageSpec, NetworkFactory
+from bench.types import ImageSpec, NetworkFactory
 
 KERNEL, STRIDE = 4, 2
 CHANNELS = (16, 32)

@@ -14,11 +14,12 @@ from bench.arsenal.ensemble import ATTACKS, PEERS, installed, unaided
 from bench.arsenal.networks import fingerprint, trained
 from bench.arsenal.record import Cell, Network, Strength, stored, write
 from bench.arsenal.sources import sources
+from bench.errors import BadInputError
 from bench.harness.generate import balanced_targets
 from bench.harness.provenance import digest, revision
 from bench.materials.data import Data, load
 from bench.seeds import derive
-from bench.types import Attack, BadInputError, ImageSpec
+from bench.types import Attack, ImageSpec
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from bench.arsenal.ensemble import ATTACKS, ensemble
 from bench.arsenal.record import Chain, Success, SuccessRow, write
+from bench.errors import BadInputError
 from bench.harness.gallery import REACHED, Gallery
 from bench.harness.lab import accuracy
 from bench.harness.measure import HEALTHY
@@ -18,7 +19,7 @@ from bench.harness.provenance import revision
 from bench.harness.session import Session
 from bench.harness.settings import Settings
 from bench.harness.step import Made
-from bench.types import BadInputError, Outcome
+from bench.types import Outcome
 from bench.verdict.stats import ratio
 
 

@@ -16,12 +16,12 @@ from bench.audit.claims import CONFIG, Config, check_names, contradictions, read
 from bench.audit.difference import Difference, RefusedError, differences
 from bench.audit.folder import take_in
 from bench.audit.replay import Replay
+from bench.errors import BadInputError, NonFiniteError
 from bench.harness.certify import certify
 from bench.harness.lab import accuracy
 from bench.harness.proof import ProofViolatedError
 from bench.harness.provenance import code_hash, packages, revision
 from bench.record import RULES, Certificate, Sheet
-from bench.types import BadInputError, NonFiniteError
 
 ELSEWHERE = {"dataset", "environment", "cost", "hashes", "human"}  # no result of what is stored, or compared before
 FIGURES = (

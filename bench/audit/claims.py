@@ -13,7 +13,7 @@ from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS, Registry
 from bench.harness.settings import BUDGETS, Settings
 from bench.record import Certificate, Count, Record, Sha256
 from bench.store import from_json
-from bench.verdict.thresholds import Thresholds
+from bench.thresholds import Thresholds
 
 CONFIG = "config.json"
 Name = Annotated[str, Field(max_length=300)]

@@ -23,9 +23,9 @@ from bench.health import Cause, Finding
 from bench.materials.networks import build
 from bench.materials.split import Split
 from bench.materials.weights import outputs_of
+from bench.thresholds import Thresholds
 from bench.types import NetworkFactory, ThreatModel
 from bench.verdict.measurement import Measurement
-from bench.verdict.thresholds import Thresholds
 from bench.verify import Verified
 
 CHECKPOINT = "checkpoint.safetensors"

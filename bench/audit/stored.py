@@ -10,10 +10,11 @@ from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from bench.audit.difference import TOLERANCE, Difference, RefusedError
+from bench.errors import BadInputError, NonFiniteError
 from bench.materials.weights import load_weights
 from bench.record import Count, Record
 from bench.store import Store, StoreError
-from bench.types import BadInputError, ImageSpec, Judge, NonFiniteError, Outcome, ThreatModel
+from bench.types import ImageSpec, Judge, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified, verify
 
 SCORED = {"probability": torch.float32, "pixels": torch.int64, "score": torch.float64, "outcome": torch.int64}

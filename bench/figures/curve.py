@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from bench.arsenal.record import stored, write
+from bench.errors import BadInputError
 from bench.figures.networks import DEFENSE, MODULES, Certain, trained, trained_gate, weights_of
 from bench.figures.record import Curve, CurveRow, GateFigures
 from bench.figures.rival import trained_rival
@@ -20,7 +21,7 @@ from bench.materials.data import Data, Split, load
 from bench.materials.gate import Gated
 from bench.proof.bounds import bounds, proved_to
 from bench.seeds import generator
-from bench.types import BadInputError, ImageSpec, lit_pixels
+from bench.types import ImageSpec, lit_pixels
 from bench.verify import logits_of, target_probability
 from defenses.gate import oddities
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attacks.greedy_saliency import greedy_saliency
 from attacks.sparse_pgd import sparse_pgd_projected, sparse_pgd_unprojected
 from bench.arsenal.record import stored, write
+from bench.errors import BadInputError
 from bench.figures.curve import checked, seen, share
 from bench.figures.networks import DEFENSE, MODULES, Certain, trained, trained_gate, weights_of
 from bench.figures.record import Tightness, TightNetwork, TightRow
@@ -30,7 +31,7 @@ from bench.materials.weights import load_weights, outputs_of
 from bench.meter import Meter
 from bench.proof.bounds import bounds, proved_to
 from bench.seeds import generator
-from bench.types import Attack, BadInputError, Budget, ImageSpec, ThreatModel, lit_pixels
+from bench.types import Attack, Budget, ImageSpec, ThreatModel, lit_pixels
 from bench.verify import logits_of, target_probability
 from defenses.gate import most_to_prove
 

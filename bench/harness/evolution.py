@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.errors import NonFiniteError
 from bench.harness.gallery import REFERENCE_PROCESS, generate_and_store
 from bench.harness.generate import balanced_targets
 from bench.seeds import derive
-from bench.types import Budget, NonFiniteError
+from bench.types import Budget
 from bench.verify import Verified
 
 if TYPE_CHECKING:

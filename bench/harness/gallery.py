@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bench.errors import NonFiniteError
 from bench.harness.generate import Generated, balanced_targets, better, generate
 from bench.harness.registry import ATTACKS, REFERENCE_ATTACK, STARTS, import_path
 from bench.harness.select import fooling_half
 from bench.harness.step import Made, Step, cascade_at, stored_name
 from bench.harness.thinning import thinned
 from bench.seeds import derive
-from bench.types import Attack, NonFiniteError, Outcome, ThreatModel
+from bench.types import Attack, Outcome, ThreatModel
 from bench.verify import Verified, rejudged
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BadInputError
 from bench.materials.split import Split
 from bench.meter import Meter
 from bench.seeds import generator
-from bench.types import Attack, BadInputError, Budget, ImageSpec, Judge, Outcome, ThreatModel
+from bench.types import Attack, Budget, ImageSpec, Judge, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified, logits_of, target_probability, verify
 
 RANK = {

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from bench.errors import BadInputError
 from bench.harness.generate import Generated, balanced_targets, generate
 from bench.harness.settings import BudgetPlan
 from bench.meter import Meter
 from bench.seeds import derive
 from bench.store import Store
 from bench.task import Batch, Defense, Round
-from bench.types import BadInputError, Budget, ImageSpec, Judge, Outcome, ThreatModel
+from bench.types import Budget, ImageSpec, Judge, Outcome, ThreatModel
 from bench.verify import Verified, verify
 
 

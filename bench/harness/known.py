@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from bench.errors import NonFiniteError
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.generate import nothing
 from bench.harness.perturbed import added_to_real
-from bench.types import NonFiniteError
 from bench.verify import Verified, logits_of, rejudged, verify
 
 if TYPE_CHECKING:

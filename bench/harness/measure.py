@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.consistency import REQUIRED_ATTACKS
+from bench.errors import NonFiniteError
 from bench.harness.beside import counted
 from bench.harness.detection import by_class, detection_counts, real_counts
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS
@@ -22,7 +23,7 @@ from bench.harness.select import fooling_half
 from bench.health import Cause, Finding
 from bench.materials.controls import by_budget, measure_controls
 from bench.seeds import generator
-from bench.types import NonFiniteError, Outcome
+from bench.types import Outcome
 from bench.verdict.criteria import CRITERIA
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 from bench.verdict.stats import CONFIDENCE, ratio

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.errors import BadInputError
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
 from bench.harness.settings import BUDGETS, Settings
 from bench.materials.data import KNOWN
-from bench.types import BadInputError
 
 DEFENSE = "fakeclass"
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.errors import NonFiniteError
 from bench.harness.gallery import REACHED
 from bench.harness.once import once
 from bench.harness.recorder import pooled
 from bench.record import Perturbed, PerturbedRow, Ratio
 from bench.seeds import generator
-from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.types import ImageSpec, Outcome, ThreatModel
 from bench.verdict.stats import ratio
 from bench.verify import logits_of, target_probability
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import BadInputError
 from bench.harness.options import add_options
 from bench.harness.proof import ProofViolatedError
 from bench.harness.provenance import ROOT
@@ -14,7 +15,6 @@ from bench.harness.run import Run
 from bench.harness.session import Session
 from bench.record import VerdictName
 from bench.store import StoreError
-from bench.types import BadInputError
 
 SUITES = ROOT / "suites"
 RUN = pytest.StashKey[Run]()

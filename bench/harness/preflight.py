@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.harness.registry import ATTACKS, first_line
 from bench.materials.gate import least_outputs
 from bench.meter import count_outputs
-from bench.types import BadInputError
 
 if TYPE_CHECKING:
     from bench.harness.session import Session

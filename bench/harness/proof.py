@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.errors import NonFiniteError
 from bench.harness.gallery import CONFIDENT
 from bench.harness.once import once
 from bench.materials.data import Data
 from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to
 from bench.record import Proof, ProofRow
-from bench.types import NonFiniteError, lit_pixels
+from bench.types import lit_pixels
 
 if TYPE_CHECKING:
     from bench.harness.session import Session

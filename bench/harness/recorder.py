@@ -11,6 +11,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from bench.errors import NonFiniteError
 from bench.harness.detection import detection_counts, real_counts
 from bench.harness.history import History, Images
 from bench.materials.data import Data
@@ -18,7 +19,7 @@ from bench.seeds import generator
 from bench.sheets import sheet
 from bench.store import Store, write_atomic
 from bench.task import Batch
-from bench.types import NonFiniteError, Outcome, ThreatModel
+from bench.types import Outcome, ThreatModel
 from bench.verdict.measurement import Counts
 from bench.verify import Verified
 

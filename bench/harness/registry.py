@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from bench.types import BadInputError
+from bench.errors import BadInputError
 
 
 class Registry:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.errors import NonFiniteError
 from bench.harness.certify import certify, criteria_in, scope_of
 from bench.harness.options import settings_from
 from bench.harness.preflight import preflight
@@ -18,7 +19,6 @@ from bench.harness.proof import ProofViolatedError
 from bench.harness.session import Session
 from bench.record import Certificate, VerdictName
 from bench.store import LOCKS, StoreError
-from bench.types import NonFiniteError
 
 NARROWING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # pytest's options that leave tests out
 PLACES = ("--run-root", "--run-dir", "--data-root")

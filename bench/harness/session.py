@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.consistency import THRESHOLDS
+from bench.errors import BadInputError, NonFiniteError
 from bench.harness.checks import session_findings
 from bench.harness.evolution import Evolution
 from bench.harness.frontier import frontier
@@ -38,10 +38,10 @@ from bench.meter import Meter
 from bench.record import AttackRow, CriterionRecord, Frontier, Perturbed, Proof
 from bench.store import Store, StoreError
 from bench.task import Defense
-from bench.types import Attack, BadInputError, ImageSpec, NonFiniteError, ThreatModel
+from bench.thresholds import THRESHOLDS, Thresholds, load_thresholds
+from bench.types import Attack, ImageSpec, ThreatModel
 from bench.verdict.criteria import attack_rows, decide
 from bench.verdict.measurement import Measurement
-from bench.verdict.thresholds import Thresholds, load_thresholds
 from bench.verify import Verified
 
 

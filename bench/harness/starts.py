@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bench.errors import NonFiniteError
 from bench.harness.recorder import pooled
 from bench.harness.registry import ATTACKS
 from bench.seeds import generator
-from bench.types import NonFiniteError
 from bench.verify import logits_of, target_probability
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from bench.errors import BadInputError
 from bench.harness.history import History, Past
 from bench.harness.recorder import RunRecorder
 from bench.materials.data import Split
 from bench.task import Task
-from bench.types import BadInputError, ThreatModel
+from bench.types import ThreatModel
 
 if TYPE_CHECKING:
     from bench.harness.session import Session

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.errors import NonFiniteError
 from bench.harness.detection import detected, fake_probability
 from bench.harness.history import Past
 from bench.harness.once import once
 from bench.harness.recorder import pooled
 from bench.record import PastAttackRow, TransferMatrix, TransferRow
 from bench.seeds import generator
-from bench.types import NonFiniteError
 from bench.verdict.stats import ratio
 from bench.verify import logits_of
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from sklearn.datasets import load_digits
 
+from bench.errors import BadInputError
 from bench.materials.cifar import CIFAR10
 from bench.materials.folder import load_folder
 from bench.materials.idx import MNIST_KIN
@@ -25,7 +26,7 @@ from bench.materials.split import (
 )
 from bench.materials.usps import USPS
 from bench.seeds import derive
-from bench.types import BadInputError, ImageSpec
+from bench.types import ImageSpec
 
 __all__ = ["DATASETS", "KNOWN", "Data", "Loader", "Split", "load"]
 

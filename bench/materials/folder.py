@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bench.errors import BadInputError
 from bench.materials.split import (
     TEST_FRACTION,
     TEST_STATE,
@@ -22,7 +23,6 @@ from bench.materials.split import (
     default_k,
     divide,
 )
-from bench.types import BadInputError
 
 T = TypeVar("T")
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from bench.types import BadInputError, ImageSpec, NetworkFactory
+from bench.errors import BadInputError
+from bench.types import ImageSpec, NetworkFactory
 
 LIMIT = 1e30  # logits stay finite, and their slope alive, however large a gate's answer is
 

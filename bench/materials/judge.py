@@ -15,8 +15,8 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.materials.detectors import DETECTORS, Model
-from bench.types import BadInputError, NonFiniteError
 
 FOLDS = 5
 WORKING, STRICT = 0.99, 0.999  # shares of held-out real images that each threshold keeps

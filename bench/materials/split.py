@@ -8,7 +8,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from bench.types import BadInputError
+from bench.errors import BadInputError
 
 TEST_FRACTION = 0.2
 VALIDATION_FRACTION = 0.15

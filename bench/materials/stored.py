@@ -13,8 +13,8 @@ from tarfile import TarError
 import torch
 from torch import Tensor
 
+from bench.errors import BadInputError
 from bench.materials.split import Source, Split, check_class_sizes, default_k
-from bench.types import BadInputError
 
 Read = Callable[[Sequence[Path]], tuple[Tensor, Tensor]]
 """The files of one part -> its images [N, C, H, W] uint8, and its labels [N], any integers."""

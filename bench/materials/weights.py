@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.errors import BadInputError
 from bench.materials.gate import least_outputs
 from bench.materials.networks import build
-from bench.types import BadInputError, ImageSpec, NetworkFactory
+from bench.types import ImageSpec, NetworkFactory
 
 Weights = dict[str, Tensor]
 

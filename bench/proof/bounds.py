@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.materials.gate import Gated, limited
 from bench.proof.readers import UnsupportedLayerError
 from bench.proof.rounding import softmax_slack
 from bench.proof.steps import Step, check_untouched, read
 from bench.proof.trace import Trace
-from bench.types import BadInputError, ImageSpec, NonFiniteError
+from bench.types import ImageSpec
 
 __all__ = ["Bounds", "UnsupportedLayerError", "bounds", "proved_to", "upper_logit"]
 

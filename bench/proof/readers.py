@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.errors import BadInputError
 from bench.proof.affine import Average, Convolution, Dense, Reshape, Scale, Shape
 from bench.proof.monotone import Clip, Curve, Leaky, MaxPool
 from bench.proof.rounding import UNIT
-from bench.types import BadInputError
 
 CURVE_ERROR = 16 * UNIT  # of a float32 sigmoid or tanh; libraries promise a few units in the last place
 SCALE_TERMS = 8  # roundings on the way through batch normalisation, whichever way a library orders it

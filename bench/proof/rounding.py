@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.types import BadInputError, NonFiniteError
+from bench.errors import BadInputError, NonFiniteError
 
 UNIT = 2.0**-24  # float32's unit roundoff: the relative error of one rounding
 SAFETY = 1.01

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.proof.affine import Affine, Shape
 from bench.proof.monotone import Elementwise, MaxPool
 from bench.proof.readers import READERS, UnsupportedLayerError, Weights
-from bench.types import BadInputError, NonFiniteError
 
 Step = Affine | Elementwise | MaxPool
 SKIPPED = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode they hand on what they get

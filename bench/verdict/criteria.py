@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.record import AttackRow, ClassRow, CriterionRecord, Ratio, VerdictName
+from bench.thresholds import Thresholds
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 from bench.verdict.stats import Direction, holm_failures, meets, misses, ratio
-from bench.verdict.thresholds import Thresholds
 
 PASS, FAIL = VerdictName.PASS, VerdictName.FAIL
 INCONCLUSIVE, NOT_APPLICABLE = VerdictName.INCONCLUSIVE, VerdictName.NOT_APPLICABLE

@@ -14,7 +14,8 @@ from bench.arsenal import ensemble, sparsest, strength
 from bench.arsenal.__main__ import main
 from bench.arsenal.record import Strength, read
 from bench.arsenal.sources import sources
-from bench.types import BadInputError, ImageSpec, lit_pixels
+from bench.errors import BadInputError
+from bench.types import ImageSpec, lit_pixels
 
 SPEC = ImageSpec((1, 4, 4), 4, ("a", "b"))
 TARGETS = torch.tensor([0, 1, 0, 1])

@@ -17,9 +17,10 @@ from attack_table import UNREACHABLE, Linear, Recorder, attacked, random_linear,
 
 from attacks.peers.reduction import TwoLogits
 from attacks.prune import Sparsest
+from bench.errors import BadInputError, NonFiniteError
 from bench.harness.registry import ATTACKS
 from bench.meter import BudgetExceededError, Meter
-from bench.types import BadInputError, NonFiniteError, ThreatModel, lit_pixels
+from bench.types import ThreatModel, lit_pixels
 from tests.harness import runs
 
 LIBRARIES = ("foolbox", "art", "torchattacks")

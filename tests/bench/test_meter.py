@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.meter import BudgetExceededError, Meter, count_outputs
-from bench.types import BadInputError, ImageSpec
+from bench.types import ImageSpec
 
 SPEC = ImageSpec((1, 2, 2), 255, ("a", "b"))
 

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.store import Store, StoreError, from_json, to_json, write_atomic
-from bench.types import BadInputError, NonFiniteError
 
 
 def test_tensors_come_back_as_they_were(tmp_path):

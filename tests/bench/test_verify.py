@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel, lit_pixels
+from bench.errors import NonFiniteError
+from bench.types import ImageSpec, Outcome, ThreatModel, lit_pixels
 from bench.verify import OUTCOMES, reached, verify
 
 SPEC = ImageSpec((1, 2, 2), 4, ("a", "b"))

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import defenses.familiar
+from bench.errors import BadInputError
 from bench.harness.registry import NETWORKS
 from bench.materials import views
 from bench.materials.data import load
 from bench.materials.gate import Gated
 from bench.materials.networks import build, cnn
-from bench.types import BadInputError
 from defenses.familiar import (
     DISTANCES,
     NEIGHBOURS,

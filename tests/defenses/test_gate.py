@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.errors import BadInputError
 from bench.harness.registry import NETWORKS
 from bench.materials.data import load
 from bench.materials.gate import Gated
 from bench.materials.networks import build, cnn, mlp
 from bench.proof.bounds import bounds, upper_logit
-from bench.types import BadInputError, ImageSpec, lit_pixels
+from bench.types import ImageSpec, lit_pixels
 from defenses import gate as module
 from defenses.gate import OPEN, SHUT, gate_network, gated, most_to_prove, oddities, train_gate
 

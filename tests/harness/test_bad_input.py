@@ -5,10 +5,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from bench.errors import BadInputError
 from bench.harness.preflight import preflight
 from bench.harness.session import Session
 from bench.materials.networks import mlp
-from bench.types import BadInputError, ImageSpec
+from bench.types import ImageSpec
 from tests.harness.runs import SMALL, run, settings
 
 DIGITS = ImageSpec((1, 8, 8), 16, tuple("0123456789"))

@@ -8,12 +8,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.harness import lab
 from bench.harness.preflight import preflight
 from bench.harness.session import Session
 from bench.materials.gate import apart
 from bench.materials.networks import build, cnn, mlp, wide
-from bench.types import BadInputError, ImageSpec
+from bench.types import ImageSpec
 from bench.verify import logits_of
 from defenses.familiar import familiar
 from defenses.gate import behind, gated

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.harness.generate import balanced_targets, generate, operating_point
 from bench.materials.split import Split
 from bench.meter import BudgetExceededError
-from bench.types import BadInputError, Budget, ImageSpec, Outcome, ThreatModel
+from bench.types import Budget, ImageSpec, Outcome, ThreatModel
 from bench.verify import OUTCOMES
 
 SPEC = ImageSpec((1, 1, 2), 4, ("a", "b"))

@@ -2,11 +2,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.harness.history import History
 from bench.harness.settings import BUDGETS
 from bench.store import Store, StoreError
 from bench.task import Batch, Defense, Round
-from bench.types import BadInputError, Budget, ImageSpec, Outcome, ThreatModel
+from bench.types import Budget, ImageSpec, Outcome, ThreatModel
 
 SPEC = ImageSpec((1, 1, 2), 4, ("a", "b"))
 

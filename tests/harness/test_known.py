@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.errors import NonFiniteError
 from bench.harness import known as module
 from bench.harness.beside import places_for
 from bench.harness.history import Past
 from bench.harness.known import Known
 from bench.harness.step import Made
-from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.types import ImageSpec, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified
 
 SPEC = ImageSpec((1, 1, 4), 255, ("left", "right"))

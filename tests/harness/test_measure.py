@@ -10,16 +10,17 @@ import torch
 from torch import nn
 
 from bench.consistency import REQUIRED_ATTACKS
+from bench.errors import NonFiniteError
 from bench.harness import measure as module
 from bench.harness.history import Past
 from bench.harness.measure import final_network, just_trained, measure, other_process, sparse
 from bench.harness.settings import BUDGETS
 from bench.harness.step import Made
 from bench.health import Cause, Finding
-from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.thresholds import RealThresholds, Thresholds
+from bench.types import ImageSpec, Outcome, ThreatModel
 from bench.verdict.criteria import decide
 from bench.verdict.measurement import Measurement
-from bench.verdict.thresholds import RealThresholds, Thresholds
 from bench.verify import OUTCOMES, Verified
 
 SPEC = ImageSpec((1, 1, 1), 4, ("a", "b"))

@@ -1,7 +1,7 @@
 import pytest
 
+from bench.errors import BadInputError
 from bench.harness.registry import DEFENSES, NETWORKS, Registry
-from bench.types import BadInputError
 
 
 def test_a_miss_suggests_what_was_meant():

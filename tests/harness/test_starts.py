@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import NonFiniteError
 from bench.harness.registry import ATTACKS, STARTS, import_path
 from bench.harness.starts import real_images, survivors
 from bench.materials.split import Split
-from bench.types import ImageSpec, NonFiniteError
+from bench.types import ImageSpec
 from bench.verify import Verified
 
 SPEC = ImageSpec((1, 1, 2), 10, ("a", "b"))

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import NonFiniteError
 from bench.harness import transfer as module
 from bench.harness.history import Past
 from bench.harness.transfer import transfer
-from bench.types import ImageSpec, NonFiniteError, Outcome, ThreatModel
+from bench.types import ImageSpec, Outcome, ThreatModel
 from bench.verify import OUTCOMES, Verified
 from tests.harness.stand_in import Store
 

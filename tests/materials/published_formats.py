@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.errors import BadInputError
 from bench.materials.cifar import CIFAR10
 from bench.materials.data import Data, load
 from bench.materials.idx import MNIST_KIN
 from bench.materials.usps import USPS
-from bench.types import BadInputError
 
 SETS = {**MNIST_KIN, "usps": USPS, "cifar10": CIFAR10}
 PARTS = ("a_train", "a_val", "b_train", "b_val", "test")

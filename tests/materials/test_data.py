@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench.errors import BadInputError
 from bench.materials import data as module
 from bench.materials.data import DATASETS, Data, load
 from bench.materials.split import LEAST_PER_CLASS, Split, check_class_sizes, divide
-from bench.types import BadInputError
 
 PARTS = ("a_train", "a_val", "b_train", "b_val", "test")
 CLASSES = ("ants", "bees")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.materials import detectors, views
 from bench.materials.data import Data, load
 from bench.materials.detectors import AXES, DETECTORS, ClassGaussian, Frame, Nearest, TiedGaussian
@@ -23,7 +24,6 @@ from bench.materials.judge import (
     thresholds,
     training_judge,
 )
-from bench.types import BadInputError, NonFiniteError
 from bench.verdict.stats import ratio
 
 SEEDS = range(4)

@@ -13,10 +13,9 @@ import torch
 import torchvision.datasets as published
 from published_formats import PARTS, SETS, Part, load_at, transposed, written
 
-from bench.consistency import THRESHOLDS
 from bench.materials import cifar, idx, stored, usps
 from bench.materials.idx import MNIST_KIN
-from bench.verdict.thresholds import load_thresholds
+from bench.thresholds import THRESHOLDS, load_thresholds
 
 
 @pytest.mark.parametrize("name", SETS)

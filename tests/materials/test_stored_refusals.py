@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_formats import INT, PARTS, SETS, UBYTE, all_written, idx_bytes, load_at, refusal, written
 
-from bench.types import BadInputError
+from bench.errors import BadInputError
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.materials.networks import NETWORKS, build, cnn, mlp
 from bench.materials.weights import load_weights, outputs_of, read_weights
-from bench.types import BadInputError, ImageSpec
+from bench.types import ImageSpec
 
 SPEC = ImageSpec((1, 5, 7), 16, ("a", "b", "c"))
 

@@ -7,10 +7,11 @@ import torch
 from proof_zoo import facts
 from torch import nn
 
+from bench.errors import BadInputError
 from bench.materials.gate import Gated
 from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to
 from bench.proof.rounding import softmax_slack
-from bench.types import BadInputError, lit_pixels
+from bench.types import lit_pixels
 
 SHAPE = (1, 4, 4)
 

@@ -8,8 +8,8 @@ from proof_zoo import facts
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from bench.errors import BadInputError
 from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to, upper_logit
-from bench.types import BadInputError
 
 SHAPE = (1, 4, 4)
 

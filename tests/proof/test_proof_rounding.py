@@ -9,11 +9,11 @@ import torch
 from proof_zoo import facts
 from torch import nn
 
+from bench.errors import BadInputError, NonFiniteError
 from bench.proof.bounds import bounds, proved_to, upper_logit
 from bench.proof.rounding import UNIT, gamma
 from bench.proof.steps import read
 from bench.proof.trace import Trace
-from bench.types import BadInputError, NonFiniteError
 
 SHAPE = (1, 8, 8)
 

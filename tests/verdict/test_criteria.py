@@ -1,9 +1,9 @@
 import pytest
 
 from bench.health import Cause, Finding
+from bench.thresholds import RealThresholds, Thresholds
 from bench.verdict.criteria import CRITERIA, PROCESS_SCOPE, decide, percent
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
-from bench.verdict.thresholds import RealThresholds, Thresholds
 
 ALLOWED = Thresholds(
     rates={0: 0.95, 1: 0.95, 2: 0.95, 3: 0.9, 4: 0.9, 5: 0.9, 6: 0.9, 7: 0.9, 8: 0.01},

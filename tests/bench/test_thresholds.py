@@ -1,8 +1,7 @@
 import pytest
 
-from bench.consistency import THRESHOLDS
-from bench.types import BadInputError
-from bench.verdict.thresholds import load_thresholds
+from bench.errors import BadInputError
+from bench.thresholds import THRESHOLDS, load_thresholds
 
 
 def write(tmp_path, text):

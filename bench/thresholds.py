@@ -1,4 +1,4 @@
-"""What each criterion allows, from `suites/thresholds.toml` and a user's file over it."""
+"""What each criterion allows, from `suites/thresholds.toml` and a user's file over it. No torch here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.consistency import real_rates
-from bench.types import BadInputError
+from bench.errors import BadInputError
 
+THRESHOLDS = Path(__file__).parents[1] / "suites" / "thresholds.toml"
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -55,8 +55,9 @@ def load_thresholds(default: Path, dataset: str, override: Path | None = None) -
             if section not in table or not isinstance(values, dict):
                 raise BadInputError(f"{override}: unknown section [{section}]; expected [rates] or [real.<data set>]")
             _merge(table[section], values)
+    real = table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
     try:
-        return Thresholds(rates=table["rates"], real=real_rates(table, dataset))
+        return Thresholds(rates=table["rates"], real=real)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
