@@ -7,11 +7,25 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from bench.budgets import BUDGETS
 from bench.thresholds import THRESHOLDS, load_thresholds
 
 if TYPE_CHECKING:
     from bench.record import Certificate, CriterionRecord, EvolutionStep, TransferMatrix
 
+NAMES = (
+    "sparse",
+    "ood",
+    "just trained",
+    "no forgetting",
+    "held out, newest",
+    "held out, past",
+    "other network",
+    "other process",
+    "final network",
+    "real train",
+    "real test",
+)
 HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scope `model` does without
 CONFIDENCE = 0.95  # of the one-sided bounds
 ROUNDING = 1e-9
@@ -27,6 +41,7 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
     indices = [round_.index for round_ in certificate.rounds]
     if len(set(indices)) != len(indices):
         yield f"rounds: each index may stand once; got [{', '.join(map(_said, indices[:40]))}]"
+    yield from _name_contradictions(certificate)
     yield from _evolution_contradictions(certificate.evolution, indices)
     yield from _transfer_contradictions(certificate.transfer, indices)
     yield from _proof_contradictions(certificate)
@@ -34,6 +49,16 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
     yield from _verdict_contradictions(certificate)
     if certificate.certified:
         yield from _certified_contradictions(certificate)
+
+
+def _name_contradictions(certificate: Certificate) -> Iterator[str]:
+    """A criterion is called by its number's name, and its classes are the data set's."""
+    for criterion, name in zip(certificate.criteria, NAMES, strict=True):
+        if criterion.name != name:
+            yield f"criteria.{criterion.id}: called {criterion.name[:40]!r}; expected {name!r}"
+        labels = tuple(row.label for row in criterion.per_class)
+        if labels and labels != certificate.class_names:
+            yield f"criteria.{criterion.id}: classes {', '.join(labels)[:80]}; expected those of class_names"
 
 
 def _verdict_contradictions(certificate: Certificate) -> Iterator[str]:
@@ -94,8 +119,6 @@ def _fooled(certificate: Certificate) -> str | None:
 
 
 def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
-    if certificate.budget.name == "quick":
-        yield "certified: the quick budget can't certify; expected false"
     if missing := [name for name in REQUIRED_ATTACKS if name not in certificate.attacks]:
         yield f"certified: without the required attacks {', '.join(missing)}; expected false"
     skipped = HISTORY if certificate.scope == "model" else frozenset()
@@ -106,12 +129,17 @@ def _certified_contradictions(certificate: Certificate) -> Iterator[str]:
         if criterion.verdict != "pass" and criterion.id not in skipped:
             yield f"certified: {found}; expected false"
     yield from _looser(certificate, skipped)
+    yield from _weaker(certificate)
     if len(certificate.threat.operating_point) != len(certificate.class_names):
         points = len(certificate.threat.operating_point)
         yield f"certified: {points} operating points for {len(certificate.class_names)} classes; expected one each"
     eight = certificate.criteria[8]
     if eight.n < certificate.budget.images:
         yield f"certified: criterion 8 on {_said(eight.n)} targets; expected {_said(certificate.budget.images)} or more"
+    each = [row.ratio.n for row in eight.per_class]
+    if len(set(each)) != 1 or sum(each) != eight.n:
+        said = ", ".join(map(_said, each[:20]))
+        yield f"certified: criterion 8 on {_said(eight.n)} targets, [{said}] by class; expected each equally often"
     healthy = {row.attack for row in eight.per_attack if row.healthy and row.ratio.n}
     if idle := [name for name in REQUIRED_ATTACKS if name in certificate.attacks and name not in healthy]:
         yield f"certified: criterion 8 without {', '.join(idle)} in good health; expected false"
@@ -138,6 +166,20 @@ def _looser(certificate: Certificate, skipped: frozenset[int]) -> Iterator[str]:
                 f"certified: criterion {criterion.id} by a threshold of {threshold:g}, "
                 f"looser than Distal's own, {asked:g}; expected false"
             )
+
+
+def _weaker(certificate: Certificate) -> Iterator[str]:
+    """Fewer images or passes than the budget of that name buys; more restarts leave each start fewer."""
+    said = certificate.budget
+    plan = BUDGETS[said.name]
+    if not plan.certifies:
+        yield f"certified: the {said.name} budget can't certify; expected false"
+    if certificate.earlier:
+        return
+    for what in ("images", "passes", "restarts"):
+        found, bought = getattr(said, what), getattr(plan, what)
+        if found != bought if what == "restarts" else found < bought:
+            yield f"certified: {_said(found)} {what}, where budget {plan.name} buys {bought}; expected false"
 
 
 @cache

@@ -142,8 +142,8 @@ def run_tiny(arguments: argparse.Namespace) -> None:
 def run_success(arguments: argparse.Namespace) -> None:
     from bench.arsenal.ensemble import ensemble
     from bench.arsenal.success import measure, settings
+    from bench.budgets import BUDGETS
     from bench.errors import BadInputError
-    from bench.harness.settings import BUDGETS
 
     if arguments.budget not in BUDGETS:
         raise BadInputError(f"--budget {arguments.budget}: expected one of {', '.join(BUDGETS)}")

@@ -91,8 +91,8 @@ def measure(asked: Settings, command: str, path: Path) -> None:
         network=asked.network,
         accuracy=accuracy(session.lab.control, session.data.a_val),
         targets=plan.images,
-        passes=plan.attack.passes,
-        restarts=plan.attack.restarts,
+        passes=plan.passes,
+        restarts=plan.restarts,
         health=HEALTHY,
         rows=rows,
     )

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from bench.audit.difference import Difference, RefusedError
+from bench.budgets import BUDGETS
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS, Registry
-from bench.harness.settings import BUDGETS, Settings
+from bench.harness.settings import Settings
 from bench.record import Certificate, Count, Record, Sha256
 from bench.store import from_json
 from bench.thresholds import Thresholds
@@ -61,7 +62,7 @@ def read_config(copy: Path) -> Config:
         raise RefusedError(CONFIG, "the run's settings", f"no JSON: {error}") from None
     if set(config.thresholds.rates) != set(range(9)):
         raise RefusedError(f"{CONFIG}: thresholds.rates", sorted(config.thresholds.rates), "criteria 0 to 8 expected")
-    least = BUDGETS[config.budget].attack.passes
+    least = BUDGETS[config.budget].passes
     if config.passes is not None and config.passes < least:
         found = f"at least the {least} of budget {config.budget} expected: fewer are weaker"
         raise RefusedError(f"{CONFIG}: passes", config.passes, found)

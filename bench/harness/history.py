@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from bench.budgets import BudgetPlan
 from bench.errors import BadInputError
 from bench.harness.generate import Generated, balanced_targets, generate
-from bench.harness.settings import BudgetPlan
 from bench.meter import Meter
 from bench.seeds import derive
 from bench.store import Store

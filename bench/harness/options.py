@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.budgets import BUDGETS
 from bench.errors import BadInputError
 from bench.harness.registry import ATTACKS, DEFENSES, NETWORKS
-from bench.harness.settings import BUDGETS, Settings
+from bench.harness.settings import Settings
 from bench.materials.data import KNOWN
 
 DEFENSE = "fakeclass"
@@ -70,7 +71,7 @@ def settings_from(config: pytest.Config) -> Settings:
     def path(value: str | None) -> Path | None:
         return (base / value).resolve() if value is not None else None
 
-    least = BUDGETS[option.budget].attack.passes
+    least = BUDGETS[option.budget].passes
     checks = (
         (option.checkpoint is None or option.defense is None,
          f"--defense {option.defense} beside --checkpoint; expected one of them: weights are certified as they are"),

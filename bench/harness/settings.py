@@ -7,59 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.budgets import BUDGETS, BudgetPlan
 from bench.types import Budget
-
-
-@dataclass(frozen=True)
-class BudgetPlan:
-    """What one named budget buys.
-
-    Args:
-        images: targets per attack, in every place it is measured.
-        attack: passes per image and restarts, for measuring.
-        rounds: most rounds of training.
-        heldout: images the harness makes for each round.
-        certifies: whether its samples can prove what criterion 8 asks.
-        leaves_out: attacks that are not run unless they are asked for by name.
-    """
-
-    name: str
-    images: int
-    attack: Budget
-    rounds: int
-    heldout: int
-    certifies: bool
-    leaves_out: tuple[str, ...] = ()
-
-    @property
-    def training(self) -> Budget:
-        """The most passes training may spend on an image: always less than the suites measure with."""
-        return Budget(self.attack.share().passes // 2, 1)
-
-
-# The rest of the ensemble: `standard` keeps to the required attacks and the quickest strong one, to fit in minutes.
-FULL_ONLY = (
-    "ead",
-    "fmn_l0",
-    "fmn_l1",
-    "from_real",
-    "greedy_saliency",
-    "map_elites",
-    "ood_aware",
-    "pgd_l0",
-    "sigma_zero",
-    "sparse_pgd_projected",
-    "sparse_rs",
-    "transfer",
-)
-BUDGETS = {
-    plan.name: plan
-    for plan in (
-        BudgetPlan("quick", 60, Budget(600, 1), 4, 40, False, FULL_ONLY),
-        BudgetPlan("standard", 300, Budget(2_000, 2), 20, 100, True, FULL_ONLY),
-        BudgetPlan("full", 1_000, Budget(10_000, 4), 100, 300, True),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +43,7 @@ class Settings:
     @property
     def attack(self) -> Budget:
         """What measuring may spend on an image; what training may, follows from the plan alone."""
-        return self.plan.attack if self.passes is None else Budget(self.passes, self.plan.attack.restarts)
+        return Budget(self.plan.passes if self.passes is None else self.passes, self.plan.restarts)
 
     @property
     def subject(self) -> str:

@@ -10,7 +10,7 @@ from bench.harness.history import History, Past
 from bench.harness.recorder import RunRecorder
 from bench.materials.data import Split
 from bench.task import Task
-from bench.types import ThreatModel
+from bench.types import Budget, ThreatModel
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
@@ -63,7 +63,7 @@ def _train(session: Session, history: History) -> None:
         new_network=session.new_network,
         threat=ThreatModel(settings.p, session.k),
         images=plan.images,
-        budget=plan.training,
+        budget=Budget(plan.training_passes),
         max_rounds=settings.max_rounds or plan.rounds,
         seed=settings.seed,
         past=history.as_rounds(),

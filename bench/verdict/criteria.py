@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.consistency import NAMES
 from bench.record import AttackRow, ClassRow, CriterionRecord, Ratio, VerdictName
 from bench.thresholds import Thresholds
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
@@ -22,11 +23,14 @@ class Criterion:
     """What one criterion asks, in words; `observed` completes "N of M ..."; `on_fail`, `on_open` say what to do."""
 
     id: int
-    name: str
     observed: str
     on_fail: str
     direction: Direction = "at_least"
     on_open: str = "too few images to tell; use a larger --budget"
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.id]
 
 
 RETRAIN = "train more rounds, or replay more of the past"
@@ -35,40 +39,32 @@ NO_MORE = f"too few images to tell, and the data set has no more: {LEARN}"
 CRITERIA = (
     Criterion(
         0,
-        "sparse",
         "targets reached on the undefended control with a confident, sparse image",
         "the attack is too weak to judge by: raise its passes or mend it",
     ),
     Criterion(
         1,
-        "ood",
         "confident, sparse images of the control rejected by the judge at its strict threshold",
         "look at the contact sheet: either the attack draws real data or the judge errs",
     ),
-    Criterion(2, "just trained", "of the newest training images detected", "train the round longer"),
-    Criterion(3, "no forgetting", "of the past rounds' training images detected", RETRAIN),
-    Criterion(
-        4, "held out, newest", "of the harness's own images for the newest round detected", "make more training images"
-    ),
-    Criterion(5, "held out, past", "of the harness's own images for past rounds detected", RETRAIN),
-    Criterion(
-        6, "other network", "of the same process's images on network B detected", "train against more than one network"
-    ),
+    Criterion(2, "of the newest training images detected", "train the round longer"),
+    Criterion(3, "of the past rounds' training images detected", RETRAIN),
+    Criterion(4, "of the harness's own images for the newest round detected", "make more training images"),
+    Criterion(5, "of the harness's own images for past rounds detected", RETRAIN),
+    Criterion(6, "of the same process's images on network B detected", "train against more than one network"),
     Criterion(
         7,
-        "other process",
         "of the images of an attack that training did not use detected",
         "widen the training attack: other starts, masks and penalties",
     ),
     Criterion(
         8,
-        "final network",
         "targets (class and seed) fooled by some attack of the ensemble",
         "look at the contact sheet, and train against the attack that found them",
         "at_most",
     ),
-    Criterion(9, "real train", "of real training images right", LEARN, on_open=NO_MORE),
-    Criterion(10, "real test", "of real test images right", LEARN, on_open=NO_MORE),
+    Criterion(9, "of real training images right", LEARN, on_open=NO_MORE),
+    Criterion(10, "of real test images right", LEARN, on_open=NO_MORE),
 )
 
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench.budgets import BUDGETS
 from bench.errors import BadInputError
 from bench.harness.history import History
-from bench.harness.settings import BUDGETS
 from bench.store import Store, StoreError
 from bench.task import Batch, Defense, Round
 from bench.types import Budget, ImageSpec, Outcome, ThreatModel

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.budgets import BUDGETS
 from bench.consistency import REQUIRED_ATTACKS
 from bench.errors import NonFiniteError
 from bench.harness import measure as module
 from bench.harness.history import Past
 from bench.harness.measure import final_network, just_trained, measure, other_process, sparse
-from bench.harness.settings import BUDGETS
 from bench.harness.step import Made
 from bench.health import Cause, Finding
 from bench.thresholds import RealThresholds, Thresholds

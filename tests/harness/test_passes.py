@@ -10,7 +10,7 @@ def test_more_passes_are_for_measuring_alone(tmp_path):
     usual, more = (runs.settings(tmp_path, passes=passes) for passes in (None, 6_000))
     assert (usual.attack.passes, more.attack.passes) == (600, 6_000)
     assert more.attack.restarts == usual.attack.restarts
-    assert more.plan.training == usual.plan.training
+    assert more.plan.training_passes == usual.plan.training_passes
 
 
 def test_fewer_are_refused(tmp_path):

@@ -16,10 +16,11 @@ from torch import nn
 from attacks.differential_evolution import differential_evolution
 from attacks.l1_sparse import l1_sparse
 from attacks.masked import masked
+from bench.budgets import BudgetPlan
 from bench.harness.gallery import Gallery
 from bench.harness.history import Past
 from bench.harness.session import Session
-from bench.harness.settings import BudgetPlan, Settings
+from bench.harness.settings import Settings
 from bench.health import Finding
 from bench.materials.data import Data, Split, load
 from bench.materials.judge import FittedJudge, measuring_judge
@@ -45,7 +46,7 @@ class PlantedSettings(Settings):
 
     @property
     def plan(self) -> BudgetPlan:
-        return BudgetPlan(self.budget, self.images, self.spends, 1, 1, certifies=True)
+        return BudgetPlan(self.budget, self.images, self.spends.passes, self.spends.restarts, 1, 1, certifies=True)
 
 
 def settings(dataset: str, images: int, attack: Budget) -> PlantedSettings:

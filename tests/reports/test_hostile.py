@@ -39,6 +39,8 @@ def hostile(folder) -> dict:
     data = sample.document(folder, verdicts="ppnippppfpp")
     poisoned = poison(data)
     poisoned["budget"]["name"] = data["budget"]["name"]
+    for criterion, benign in zip(poisoned["criteria"], data["criteria"], strict=True):
+        criterion["name"] = benign["name"]  # a closed set of words too
     poisoned["hashes"] = {PAYLOAD + name: value for name, value in data["hashes"].items()}
     return poisoned
 
@@ -277,6 +279,13 @@ FOOLS = "criteria.8: something fools the network, by"
         (lambda it: it["criteria"][3].update(threshold=0.5), "certified: criterion 3 by a threshold of 0.5, looser"),
         (lambda it: it["criteria"][8].update(threshold=0.05), "certified: criterion 8 by a threshold of 0.05, looser"),
         (lambda it: it["criteria"][10].update(threshold=0.8), "certified: criterion 10 by a threshold of 0.8, looser"),
+        (lambda it: it["budget"].update(images=299), "certified: 299 images, where budget standard buys 300"),
+        (lambda it: it["budget"].update(passes=1999), "certified: 1999 passes, where budget standard buys 2000"),
+        (lambda it: it["budget"].update(restarts=3), "certified: 3 restarts, where budget standard buys 2"),
+        (lambda it: it["criteria"][9].update(name="real test"), "criteria.9: called 'real test'; expected 'real "),
+        (lambda it: it["criteria"][0]["per_class"].pop(), "criteria.0: classes 0, 1, 2, 3, 4, 5, 6, 7, 8; expected"),
+        (lambda it: it["criteria"][8].update(per_class=[]), "certified: criterion 8 on 2990 targets, [] by class"),
+        (lambda it: it["criteria"][8]["per_class"][4]["ratio"].update(n=0), "certified: criterion 8 on 2990 targets"),
         (lambda it: it["threat"].update(operating_point=[]), "certified: 0 operating points for 10 classes"),
         (lambda it: [row.update(selected=False) for row in it["rounds"]], "certified: scope process without one"),
         (lambda it: it.update(scope="model"), "certified: scope model, yet criterion 2 is pass"),
