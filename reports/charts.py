@@ -34,9 +34,9 @@ def stacked(outcomes: dict[str, int]) -> list[Segment]:
 
 
 def outcome_names(rows: Sequence[dict[str, int]]) -> list[str]:
-    """The six outcomes, then whatever else the rows name."""
+    """Fooling, and what else there was in some row: of the six outcomes in order, then whatever else the rows name."""
     others = {name for row in rows for name in row} - OUTCOMES.keys()
-    return [*OUTCOMES, *sorted(others)]
+    return [name for name in (*OUTCOMES, *sorted(others)) if name == "fooling" or any(row.get(name) for row in rows)]
 
 
 def outcome_words(outcomes: dict[str, int]) -> str:

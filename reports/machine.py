@@ -148,7 +148,7 @@ def summarise(certificate: Certificate, slug: str, verified: bool = False) -> Su
 
 def _verdict(criterion: CriterionRecord) -> Verdict:
     shared = criterion.model_dump(include=Verdict.model_fields.keys())
-    return Verdict(**shared | {"name": name(criterion.name), "reason": sentence(criterion.reason)})
+    return Verdict(**shared | {"reason": sentence(criterion.reason)})
 
 
 def test_accuracy(certificate: Certificate) -> float | None:

@@ -11,7 +11,6 @@ from reports.standing import proof_line
 from reports.words import MARKS, allowed, clean, percent
 
 WIDTH = 100
-NAME_WIDTH = 28
 HEADERS = ("id", "criterion", "verdict", "observed", "bound", "allowed", "n")
 ALIGNMENT = ("right", "left", "left", "right", "right", "right", "right")
 
@@ -30,17 +29,13 @@ def verdict_table(certificate: Certificate) -> str:
 def _row(criterion: CriterionRecord) -> tuple[str, ...]:
     return (
         str(criterion.id),
-        _name(criterion),
+        criterion.name,
         MARKS[criterion.verdict].word,
         percent(criterion.observed, criterion.threshold, nothing="-"),
         percent(criterion.bound, criterion.threshold, nothing="-"),
         allowed(criterion, ">=", "<=", nothing="-"),
         str(criterion.n),
     )
-
-
-def _name(criterion: CriterionRecord) -> str:
-    return textwrap.shorten(clean(criterion.name), NAME_WIDTH, placeholder=" ...")
 
 
 def _proof(certificate: Certificate) -> list[str]:
@@ -53,7 +48,7 @@ def _sentences(certificate: Certificate) -> list[str]:
     """A blank line, then one wrapped sentence per criterion that did not pass; nothing when all did."""
     lines = [
         textwrap.fill(
-            f"{criterion.id} {_name(criterion)}, {MARKS[criterion.verdict].word}: {clean(criterion.reason)}",
+            f"{criterion.id} {criterion.name}, {MARKS[criterion.verdict].word}: {clean(criterion.reason)}",
             WIDTH,
             subsequent_indent="  ",
         )

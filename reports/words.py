@@ -67,8 +67,8 @@ def clean(value: Text) -> Text:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may break after an underscore."""
-    return escape(name).replace("_", Markup("_<wbr>"))
+    """A name that may break after what joins its parts."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_.:/])", name))
 
 
 def one_line(text: str) -> str:

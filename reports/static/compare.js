@@ -3,7 +3,7 @@
   "use strict";
   const view = document.getElementById("compare"), bar = document.getElementById("bar");
   const chosen = new Set();
-  const heads = ["Model", "Certified", ...Array(11).fill(""), "Fooled", "Test accuracy", "Confident accuracy", "Proved up to", "Reached from", "Cost", "Budget, seed"];
+  const heads = ["Model", "Certified", "Fooled", ...Array(11).fill(""), "Test accuracy", "Confident accuracy", "Proved up to", "Reached from", "Cost", "Budget, seed"];
   const meanings = [...document.querySelectorAll(".meanings li")].map(item => item.textContent);
   const limits = JSON.parse(document.getElementById("data").textContent).limits;
 
@@ -43,7 +43,7 @@
   };
 
   const verdict = (row, number) => {
-    const mark = row.cells[number + 2].querySelector("b").cloneNode(true), word = mark.querySelector("i").textContent;
+    const mark = row.querySelectorAll("td.v")[number].querySelector("b").cloneNode(true), word = mark.querySelector("i").textContent;
     const part = make("span", undefined, "compare-verdict");
     mark.querySelector("i").remove();
     mark.setAttribute("aria-hidden", "true");
@@ -75,18 +75,18 @@
       head.append(link, ...texts(row.cells[0]).slice(1).map(text => make("span", text, "sub")), make("span", row.about, "sub"));
       return head;
     }));
-    const body = make("tbody"), last = rows[0].cells.length - 1;
+    const body = make("tbody"), first = rows[0].querySelector("td.v").cellIndex;
     const plain = place => {
       const cells = rows.map(row => texts(row.cells[place]));
       body.append(line(heads[place], "", cells.map(([own, ...below]) => [own, ...below.map(text => make("span", text, "sub"))]), cells.map(cell => cell[0])));
     };
-    plain(1);
+    for (let place = 1; place < first; place++) plain(place);
     for (let number = 0; number < 11; number++) {
-      const words = rows.map(row => row.cells[number + 2].querySelector("i").textContent);
+      const words = rows.map(row => row.querySelectorAll("td.v")[number].querySelector("i").textContent);
       const name = limits[rows[0].known[0]][number][0];
       body.append(line(`${number} ${name}`, meanings[number], rows.map(row => verdict(row, number)), words));
     }
-    for (let place = 13; place <= last; place++) plain(place);
+    for (let place = first + 11; place < rows[0].cells.length; place++) plain(place);
     const caption = make("caption", `${rows.length} models side by side`, "hidden"), head = make("thead");
     head.append(top);
     table.className = "compare";

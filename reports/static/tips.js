@@ -16,8 +16,10 @@ const tips = (() => {
     return part;
   };
 
+  const numberOf = cell => [...cell.parentNode.querySelectorAll("td.v")].indexOf(cell);
+
   const lines = cell => {
-    const row = cell.closest("tr"), index = cell.parentNode.cellIndex - 2, mark = cell.querySelector("b");
+    const row = cell.closest("tr"), index = numberOf(cell.parentNode), mark = cell.querySelector("b");
     const word = mark.querySelector("i").textContent, glyph = mark.firstChild.textContent;
     if (!row.known) {
       return [line(`${index}: ${glyph} ${word}`, "tip-head"), line(meanings[index], "tip-what")];
@@ -67,10 +69,10 @@ const tips = (() => {
     for (const mark of body.querySelectorAll("td.v > b")) {
       const cell = mark.parentNode, row = cell.parentNode;
       const target = document.createElement(row.known ? "a" : "span");
-      if (row.known) target.href = `${row.cells[0].querySelector("a").getAttribute("href")}#criterion-${cell.cellIndex - 2}`;
+      if (row.known) target.href = `${row.cells[0].querySelector("a").getAttribute("href")}#criterion-${numberOf(cell)}`;
       else target.setAttribute("role", "note");
       target.tabIndex = -1;
-      target.setAttribute("aria-label", `${cell.cellIndex - 2} ${mark.lastChild.textContent}`);
+      target.setAttribute("aria-label", `${numberOf(cell)} ${mark.lastChild.textContent}`);
       target.className = "verdict-cell";
       mark.replaceWith(target);
       target.append(mark);
@@ -89,7 +91,7 @@ const tips = (() => {
 
   const step = (cell, across, down) => {
     const rows = [...cell.closest("table").querySelectorAll("tbody tr")].filter(row => row.getClientRects().length);
-    const row = rows.indexOf(cell.closest("tr")), column = cell.closest("td").cellIndex - 2;
+    const row = rows.indexOf(cell.closest("tr")), column = numberOf(cell.closest("td"));
     const next = rows[Math.min(rows.length - 1, Math.max(0, row + down))];
     return next.querySelectorAll(".verdict-cell")[Math.min(10, Math.max(0, column + across))];
   };

@@ -44,8 +44,8 @@ def test_seeds_of_one_setting_are_one_family(folder):
         {"checkpoint": "weights"},
         {"attacks": [*REQUIRED_ATTACKS, "another"]},
         {"rules": 0},
-        {"budget": {"passes": 1}},
-        {"budget": {"name": "full"}},
+        {"budget": {"passes": 9_000}},
+        {"budget": {"name": "full", "images": 1_000, "passes": 10_000, "restarts": 4}},
         {"scope": "model", "certified": False},
     ],
 )

@@ -61,7 +61,7 @@ def test_markup_in_every_text_is_inert(tmp_path):
     index = build([path], tmp_path / "site")
     pairs = [(plain, index), (certificate_pages(plain)[0], certificate_pages(index)[0])]
     for benign, poisoned in ((read(one), read(other)) for one, other in pairs):
-        assert poisoned.names <= benign.names
+        assert poisoned.names <= benign.names | {"wbr"}
         assert poisoned.attributes <= benign.attributes
         assert not poisoned.foreign
         assert [tag for tag, _ in poisoned.tags].count("script") == [tag for tag, _ in benign.tags].count("script")

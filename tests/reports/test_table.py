@@ -88,7 +88,7 @@ def test_what_was_not_measured_is_no_zero_and_comes_last(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"p": 0.95}, {"restarts": 9}, {"rounds": 9}, {"attacks": [*REQUIRED_ATTACKS, "another"]}, {"rules": 0}],
+    [{"p": 0.95}, {"passes": 9_000}, {"rounds": 9}, {"attacks": [*REQUIRED_ATTACKS, "another"]}, {"rules": 0}],
 )
 def test_only_the_seed_is_pooled(tmp_path, capsys, changed):
     data = seeded(tmp_path / "a", 0)

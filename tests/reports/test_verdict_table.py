@@ -37,7 +37,6 @@ def test_sentences_follow_for_what_did_not_pass(tmp_path):
 def test_it_fits_a_hundred_columns_and_steers_no_terminal(tmp_path):
     data = document(tmp_path, verdicts="ffffnnfffff")
     for criterion in data["criteria"]:
-        criterion["name"] = "name \x1b[31m " * 30
         criterion["reason"] = "unbroken" * 60 + " \x1b]0;title\x07 " + "word " * 100
     reason = "No proof: \x1b[31m\u202e" + "layer " * 100 + "\r\n" + "unbroken" * 60
     data |= {"proved_to": None, "proof": data["proof"] | {"proved_to": None, "rows": [], "reason": reason}}
