@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -81,14 +81,16 @@ class Gallery:
         return n
 
     def share(self, wanted: Iterable[tuple[str, str]]) -> None:
-        """Have images made of (place, attack), but for those that another process is at work on: so each makes some.
-
-        What comes to NaN is left to `made`, which says so.
-        """
+        """Have images made of (place, attack), but for those that another process is at work on: so each makes some."""
         for place, attack in wanted:
-            if not self.session.store.busy(stored_name(place, attack, self._asked(place), self.session.k)):
-                with suppress(NonFiniteError):
-                    self.made(place, attack)
+            file = stored_name(place, attack, self._asked(place), self.session.k)
+            self._unless_busy(file, self.made, place, attack)
+
+    def _unless_busy(self, file: str, make: Callable[..., object], *of: object) -> None:
+        """What comes to NaN is left to whoever asks for it next, and says so."""
+        if not self.session.store.busy(file):
+            with suppress(NonFiniteError):
+                make(*of)
 
     def images(self, place: str, attack: str) -> Verified:
         """The images of `made`."""
@@ -214,9 +216,8 @@ class Gallery:
     def share_sweep(self, place: str, attack: str) -> None:
         """Have the steps of a sweep made, but for those that another process is at work on."""
         for k in self.sweep_steps:
-            if not self.session.store.busy(stored_name(place, attack, SWEEP_IMAGES[place], k)):
-                with suppress(NonFiniteError):
-                    self.at_k(place, attack, k)
+            file = stored_name(place, attack, SWEEP_IMAGES[place], k)
+            self._unless_busy(file, self.at_k, place, attack, k)
 
     @property
     def sweep_steps(self) -> list[int]:

@@ -20,6 +20,7 @@ from bench.verify import OUTCOMES, Verified
 ATTACKS = ("a", "b", "c")
 FOOLED = {"a": {0, 3}, "b": {1}, "c": set()}  # targets that fall to each attack wherever it is asked for them
 N, K = 4, 1
+PATIENCE = 20  # seconds
 SPEC = ImageSpec((1, 1, 2), 1, ("x", "y"))
 
 
@@ -81,14 +82,17 @@ def test_saved_passes_may_buy_ten_times_the_starts_of_the_budget(run, monkeypatc
 
 @contextmanager
 def another_at_work(folder, name, attack, which, until):
-    """Another process makes `name`, and is done when `until()` holds."""
-    other, begun, given_up = Store(folder), threading.Event(), threading.Event()
+    """Another process makes `name`, and is done when `until()` holds, which may not take long."""
+    other, begun, given_up, waited = Store(folder), threading.Event(), threading.Event(), threading.Event()
+    last = time.monotonic() + PATIENCE
 
     def work():
         with other.working(name):
             begun.set()
-            while not until() and not given_up.is_set():
+            while not until() and not given_up.is_set() and not waited.is_set():
                 time.sleep(0.005)
+                if time.monotonic() > last:
+                    waited.set()
             store_images(other, name, attack, which)
 
     thread = threading.Thread(target=work)
@@ -99,6 +103,7 @@ def another_at_work(folder, name, attack, which, until):
     finally:
         given_up.set()
         thread.join()
+    assert not waited.is_set(), f"what should go on beside another process waited for it for {PATIENCE} s"
 
 
 def step(attack):
