@@ -54,7 +54,7 @@ class Summary(Record, Named):
     k: Count = Field(description="at most this many lit pixels count as sparse")
     pixels: Count = Field(description="pixels of one image")
     p: Rate = Field(description="nominal probability that a fooling image reaches")
-    defense: str
+    defense: str | None = Field(description="what trained it; absent for weights that were certified as they are")
     network: str
     checkpoint: str | None
     training_attacks: tuple[str, ...]
@@ -117,7 +117,7 @@ def summarise(certificate: Certificate, slug: str, verified: bool = False) -> Su
         k=threat.k,
         pixels=threat.pixels,
         p=threat.p,
-        defense=name(c.defense),
+        defense=name(c.defense) if c.checkpoint is None else None,
         network=name(c.network),
         checkpoint=None if c.checkpoint is None else name(c.checkpoint),
         training_attacks=tuple(map(name, c.training_attacks[:MAX_NAMES])),

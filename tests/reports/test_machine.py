@@ -92,8 +92,8 @@ def test_the_same_certificates_give_the_same_bytes(site, tmp_path):
 def test_the_table_has_a_line_a_certificate(site):
     rows = table(site)
     assert len(rows) == 6
-    row = next(row for row in rows if row["defense"] == "sparse_gate")
-    assert (row["scope"], row["certified"], row["checkpoint"]) == ("model", "true", "weights.safetensors")
+    row = next(row for row in rows if row["checkpoint"] == "weights.safetensors")
+    assert (row["scope"], row["certified"], row["defense"]) == ("model", "true", ""), "nobody says what trained them"
     assert (row["proved_to"], row["fooled_from"], row["seconds"], row["seed"]) == ("6", "", "148.2", "0")
     assert [row[f"c{number}"] for number in range(11)] == ["pass"] * 2 + ["not_applicable"] * 4 + ["pass"] * 5
 
