@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.budgets import BUDGETS
 from bench.consistency import REQUIRED_ATTACKS
 from bench.record import read_certificate
 from reports.__main__ import main
@@ -23,6 +24,7 @@ from tests.reports import sample
 CASCADE = "generated/cascade-final/l1_sparse-60x24.safetensors"
 EVOLUTION = "generated/evolution/round-001.safetensors"
 CONTROL = "generated/control/l1_sparse-60x24.safetensors"
+BOUGHT = ("name", "images", "passes", "restarts")
 
 
 def verify(*arguments: object, ledger) -> int:
@@ -203,7 +205,7 @@ def test_tensors_that_are_none_or_of_another_kind_are_refused(folder, refused):
 def test_certified_must_follow(folder, refused, budget):
     def change(certificate: dict) -> None:
         certificate["certified"] = True
-        certificate["budget"]["name"] = budget
+        certificate["budget"].update({part: getattr(BUDGETS[budget], part) for part in BOUGHT})
         certificate["attacks"] = REQUIRED_ATTACKS
         certificate["frontier"]["rows"] = []
         certificate.update(evolution=[], perturbed=None)
@@ -213,7 +215,8 @@ def test_certified_must_follow(folder, refused, budget):
         none = {"successes": 0, "n": 300, "observed": 0, "lower": 0, "upper": 0.01}
         row = {"verdict": "pass", "reason": "", "ratio": none, "healthy": True}
         rows = [row | {"attack": name} for name in REQUIRED_ATTACKS]
-        certificate["criteria"][8].update(observed=0, figures={}, per_attack=rows)
+        classes = [{"label": label, "ratio": none | {"n": 30}} for label in certificate["class_names"]]
+        certificate["criteria"][8].update(observed=0, figures={}, per_attack=rows, per_class=classes)
 
     change_json(folder, "certificate.json", change)
     reasons = refused(folder)
