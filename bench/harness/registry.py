@@ -53,7 +53,10 @@ class Registry:
         entry = self._entries.get(name)
         family, _, rest = name.partition(":")
         if entry is None and family in self.families:
-            return import_path(self.families[family], self.option)(rest)
+            try:
+                return import_path(self.families[family], self.option)(rest)
+            except BadInputError as error:  # of a part, which is told by all that was given
+                raise BadInputError(str(error).replace(f"{self.option} {rest}:", f"{self.option} {name}:", 1)) from None
         if entry is None:
             found = [e for e in entry_points(group=self._group) if e.name == name]
             if len({e.value for e in found}) > 1:

@@ -9,6 +9,12 @@ def test_a_miss_suggests_what_was_meant():
         DEFENSES.load("fakeclas")
 
 
+@pytest.mark.parametrize("name", ["familiar:cn", "familiar:gated:cn"])
+def test_a_miss_in_a_part_is_told_by_all_that_was_given(name):
+    with pytest.raises(BadInputError, match=rf"^--network {name}: unknown network; did you mean 'cnn'\?"):
+        NETWORKS.load(name)
+
+
 def test_a_collision_is_loud_and_registering_again_is_not():
     registry = Registry("thing", "--thing")
     first = object()
