@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bench.budgets import BUDGETS
-from bench.thresholds import THRESHOLDS, load_thresholds
+from bench.thresholds import load_thresholds
 
 if TYPE_CHECKING:
     from bench.record import Certificate, CriterionRecord, EvolutionStep, TransferMatrix
@@ -185,7 +185,7 @@ def _weaker(certificate: Certificate) -> Iterator[str]:
 @cache
 def _asked(dataset: str) -> tuple[float, ...]:
     """Of 9 and 10, which ask for two rates and keep the threshold of the nearer one, the lower of both."""
-    allowed = load_thresholds(THRESHOLDS, dataset)
+    allowed = load_thresholds(dataset)
     real = min(allowed.real.accuracy, allowed.real.confident_accuracy)
     return (*(allowed.rates[i] for i in range(9)), real, real)
 

@@ -38,18 +38,17 @@ class Thresholds(BaseModel):
         return ids
 
 
-def load_thresholds(default: Path, dataset: str, override: Path | None = None) -> Thresholds:
+def load_thresholds(dataset: str, override: Path | None = None) -> Thresholds:
     """Thresholds for one data set.
 
     Args:
-        default: the project's own file, complete.
         dataset: picks `[real.<dataset>]`, else `[real.default]`.
-        override: a user's file in the same form; only what it names is replaced.
+        override: a user's file in the form of the project's own; only what it names is replaced.
 
     Raises:
         BadInputError: a file that is missing, no TOML, or names what does not exist.
     """
-    table = _read(default)
+    table = _read(THRESHOLDS)
     if override is not None:
         for section, values in _read(override).items():
             if section not in table or not isinstance(values, dict):
@@ -61,7 +60,7 @@ def load_thresholds(default: Path, dataset: str, override: Path | None = None) -
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{override or default}: {where}: {first['msg']}; expected a rate in [0, 1]") from None
+        raise BadInputError(f"{override or THRESHOLDS}: {where}: {first['msg']}; expected a rate in [0, 1]") from None
 
 
 def _merge(into: dict, values: dict) -> None:

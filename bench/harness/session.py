@@ -38,7 +38,7 @@ from bench.meter import Meter
 from bench.record import AttackRow, CriterionRecord, Frontier, Perturbed, Proof
 from bench.store import Store, StoreError
 from bench.task import Defense
-from bench.thresholds import THRESHOLDS, Thresholds, load_thresholds
+from bench.thresholds import Thresholds, load_thresholds
 from bench.types import Attack, ImageSpec, ThreatModel
 from bench.verdict.criteria import attack_rows, decide
 from bench.verdict.measurement import Measurement
@@ -98,11 +98,11 @@ class Session:
 
     @cached_property
     def thresholds(self) -> Thresholds:
-        return load_thresholds(THRESHOLDS, self.settings.dataset, self.settings.thresholds)
+        return load_thresholds(self.settings.dataset, self.settings.thresholds)
 
     @cached_property
     def default_thresholds(self) -> Thresholds:
-        return load_thresholds(THRESHOLDS, self.settings.dataset)
+        return load_thresholds(self.settings.dataset)
 
     @cached_property
     def config(self) -> dict[str, Any]:

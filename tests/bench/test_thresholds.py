@@ -1,7 +1,7 @@
 import pytest
 
 from bench.errors import BadInputError
-from bench.thresholds import THRESHOLDS, load_thresholds
+from bench.thresholds import load_thresholds
 
 
 def write(tmp_path, text):
@@ -11,15 +11,15 @@ def write(tmp_path, text):
 
 
 def test_the_project_file_is_complete_and_picks_by_data_set():
-    mnist, folder = load_thresholds(THRESHOLDS, "mnist"), load_thresholds(THRESHOLDS, "folder:/some/where")
+    mnist, folder = load_thresholds("mnist"), load_thresholds("folder:/some/where")
     assert sorted(mnist.rates) == list(range(9))
     assert (mnist.real.accuracy, mnist.real.confident_accuracy) == (0.97, 0.93)
     assert folder.real.accuracy == 0.80
 
 
 def test_an_override_replaces_only_what_it_names(tmp_path):
-    own = load_thresholds(THRESHOLDS, "digits", write(tmp_path, "[rates]\n3 = 0.5\n[real.digits]\naccuracy = 0.99\n"))
-    project = load_thresholds(THRESHOLDS, "digits")
+    own = load_thresholds("digits", write(tmp_path, "[rates]\n3 = 0.5\n[real.digits]\naccuracy = 0.99\n"))
+    project = load_thresholds("digits")
     assert own.rates == project.rates | {3: 0.5}
     assert own.real.accuracy == 0.99
     assert own.real.confident_accuracy == project.real.confident_accuracy
@@ -28,8 +28,8 @@ def test_an_override_replaces_only_what_it_names(tmp_path):
 
 
 def test_a_higher_allowance_for_criterion_8_is_looser(tmp_path):
-    own = load_thresholds(THRESHOLDS, "digits", write(tmp_path, "[rates]\n8 = 0.05\n"))
-    assert own.looser_than(load_thresholds(THRESHOLDS, "digits")) == [8]
+    own = load_thresholds("digits", write(tmp_path, "[rates]\n8 = 0.05\n"))
+    assert own.looser_than(load_thresholds("digits")) == [8]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_a_higher_allowance_for_criterion_8_is_looser(tmp_path):
 )
 def test_bad_files_are_refused_by_name(tmp_path, text):
     with pytest.raises(BadInputError, match=r"own\.toml"):
-        load_thresholds(THRESHOLDS, "digits", write(tmp_path, text))
+        load_thresholds("digits", write(tmp_path, text))
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(BadInputError, match="No such file"):
-        load_thresholds(THRESHOLDS, "digits", tmp_path / "none.toml")
+        load_thresholds("digits", tmp_path / "none.toml")

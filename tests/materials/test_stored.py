@@ -116,6 +116,6 @@ def test_nothing_that_can_unpickle_is_named(module):
 @pytest.mark.parametrize("name", SETS)
 def test_every_data_set_has_thresholds_of_its_own(name):
     assert name in tomllib.loads(THRESHOLDS.read_text())["real"]
-    real = load_thresholds(THRESHOLDS, name).real
+    real = load_thresholds(name).real
     assert 0.5 < real.accuracy < 1
     assert real.confident_accuracy < real.accuracy
