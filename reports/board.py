@@ -100,16 +100,16 @@ class Family:
     @property
     def order(self) -> tuple:
         """Certified first, by today's rules before earlier ones; then those fooled least, and the most accurate."""
-        fooled, accuracy = self.spread("fooled"), self.spread("accuracy")
+        fooled, accuracy = self.spread("fooled_share"), self.spread("accuracy")
         share = self.certified / len(self.rows)
         figures = (fooled.median if fooled else math.inf, -(accuracy.median if accuracy else 0))
-        return (-share, self.first.earlier, *figures, self.first.subject, self.rows[0].slug)
+        return (-share, bool(self.certified) and self.first.earlier, *figures, self.first.subject, self.rows[0].slug)
 
     @property
     def keys(self) -> str:
         """What the columns are sorted by, in their order; `-` where nothing is known."""
         budget = self.first.budget
-        figures = ("fooled", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "seconds")
+        figures = ("fooled_share", "accuracy", "confident_accuracy", "proved_to", "fooled_from", "seconds")
         spreads = [self.spread(figure) for figure in figures]
         keys = [_key(spread.median) if spread else "-" for spread in spreads]
         return " ".join([_key(self.certified / len(self.rows)), *keys, _key(budget.images * budget.passes)])

@@ -81,6 +81,11 @@ class Summary(Record, Named):
     made_at: str
     criteria: tuple[Verdict, ...]
 
+    @property
+    def fooled_share(self) -> float | None:
+        """Of the targets, whose number follows from the budget."""
+        return self.criteria[8].observed
+
 
 class Refused(Record):
     """A certificate that is not shown."""

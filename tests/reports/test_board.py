@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -100,14 +101,27 @@ def test_families_stand_certified_first_then_those_fooled_least(folder):
     rows.append(row(folder, defense="too"))
     rows.append(row(folder, {"rules": 0}, defense="once"))
     rows.append(row(folder, defense="fooled", verdicts="ppppppppfpp"))
+    rows.append(row(folder, {"rules": 0}, defense="none once", verdicts="ppppppppipp"))
     rows.append(row(folder, defense="unsure", verdicts="ppppppppppf"))
     (families,) = board.boards(rows)
     names = [one.first.defense for one in families]
-    least = {row.summary.defense: (row.summary.fooled, -row.summary.accuracy) for row in rows}
+    least = {row.summary.defense: (row.summary.criteria[8].observed, -row.summary.accuracy) for row in rows}
     assert names[:2] == sorted(["all", "too"], key=least.get)
     assert names[2:4] == ["once", "half"]
-    assert names[4:] == sorted(["none", "unsure", "fooled"], key=least.get)
-    assert names[-1] == "fooled"
+    assert names[4:] == sorted(["none", "none once", "unsure", "fooled"], key=least.get)
+    assert names[-1] == "fooled", "a failure stands, by whatever rules"
+
+
+def test_of_more_targets_more_may_be_fooled(folder):
+    def fooled(share: float, n: int) -> board.Row:
+        found = row(folder, defense=f"{share} of {n}", verdicts="ppppppppfpp")
+        criteria = list(found.summary.criteria)
+        criteria[8] = criteria[8].model_copy(update={"observed": share, "n": n})
+        return replace(found, summary=found.summary.model_copy(update={"criteria": criteria, "fooled": share * n}))
+
+    (families,) = board.boards([fooled(0.5, 300), fooled(0.2, 1000)])
+    assert [one.first.fooled for one in families] == [200, 150]
+    assert [float(one.keys.split()[1]) for one in families] == [0.2, 0.5]
 
 
 def test_sentences_share_what_room_there_is(folder, monkeypatch):
