@@ -12,21 +12,9 @@ from pathlib import Path
 from PIL import Image
 from scipy.stats import beta
 
+from bench.consistency import NAMES
 from bench.record import RULES, Certificate
 
-NAMES = (
-    "sparse",
-    "ood",
-    "just trained",
-    "no forgetting",
-    "held out, newest",
-    "held out, past",
-    "other network",
-    "other process",
-    "final network",
-    "real train",
-    "real test",
-)
 THRESHOLDS = (0.95, 0.95, 0.95, 0.9, 0.9, 0.9, 0.9, 0.9, 0.01, 0.93, 0.93)
 ATTACKS = ("l1_sparse", "masked", "differential_evolution")
 WITH_ATTACKS = (0, 1, 6, 7, 8)
