@@ -41,6 +41,7 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
     indices = [round_.index for round_ in certificate.rounds]
     if len(set(indices)) != len(indices):
         yield f"rounds: each index may stand once; got [{', '.join(map(_said, indices[:40]))}]"
+    yield from _subject_contradictions(certificate)
     yield from _name_contradictions(certificate)
     yield from _evolution_contradictions(certificate.evolution, indices)
     yield from _transfer_contradictions(certificate.transfer, indices)
@@ -49,6 +50,16 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
     yield from _verdict_contradictions(certificate)
     if certificate.certified:
         yield from _certified_contradictions(certificate)
+
+
+def _subject_contradictions(certificate: Certificate) -> Iterator[str]:
+    """Something made the weights, and where nobody saw them trained there is no history to speak of."""
+    if certificate.defense is None and certificate.checkpoint is None:
+        yield "defense: null, and no checkpoint; expected the name of what trained the network"
+    if certificate.checkpoint is not None and certificate.scope != "model":
+        yield f"scope: {certificate.scope} of a checkpoint; expected model"
+    if certificate.scope == "model" and (certificate.rounds or certificate.training_attacks):
+        yield "scope: model, yet with rounds or training_attacks; expected none"
 
 
 def _name_contradictions(certificate: Certificate) -> Iterator[str]:

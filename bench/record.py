@@ -326,7 +326,9 @@ class Certificate(Record, Named):
     dataset: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    defense: str = Field(description="what trained it; beside a checkpoint it says nothing")
+    defense: str | None = Field(
+        description="what trained it; beside a checkpoint null, or, in earlier certificates, a name that says nothing"
+    )
     checkpoint: str | None = Field(
         None, description="weights certified without training: their file, or RUN/rounds/NNN/file"
     )

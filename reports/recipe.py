@@ -20,7 +20,7 @@ from the certificates of `pytest suites/ --defense=defenses.recipe:NAME`.
 
 def recipe_table(certificates: Iterable[Certificate]) -> str:
     """A page in Markdown: one row a certificate, by data set, budget and name."""
-    ordered = sorted(certificates, key=lambda c: (c.dataset, c.budget.name, c.defense, c.environment.seed))
+    ordered = sorted(certificates, key=lambda c: (c.dataset, c.budget.name, c.subject, c.environment.seed))
     return f"{TITLE}\n{tabulate(map(_row, ordered), HEADERS, tablefmt='github', disable_numparse=True)}\n"
 
 
@@ -28,7 +28,7 @@ def _row(c: Certificate) -> tuple[str, ...]:
     final, real = c.criteria[8], c.criteria[10]
     fell = fooled(c)
     return (
-        cell(c.defense.partition(":")[2].replace("_", " ") or c.defense),
+        cell(c.subject.partition(":")[2].replace("_", " ") or c.subject),
         f"{cell(c.dataset)}, seed {c.environment.seed}",
         c.budget.name,
         "-" if fell is None else f"{fell} of {final.n}",

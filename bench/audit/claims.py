@@ -24,7 +24,7 @@ class Config(Record):
     """`config.json` of a run."""
 
     dataset: Name
-    defense: Name
+    defense: Name | None
     network: Name
     attacks: Annotated[tuple[Name, ...], Field(min_length=1, max_length=200)]
     budget: Literal["quick", "standard", "full"]
@@ -98,7 +98,7 @@ def check_names(config: Config, trust_code: bool) -> None:
         RefusedError: a name of someone's own code without `trust_code`, or an attack that nobody here knows.
     """
     for field, registry, name in (("defense", DEFENSES, config.defense), ("network", NETWORKS, config.network)):
-        if not trust_code and not _known(registry, name):
+        if name is not None and not trust_code and not _known(registry, name):
             raise RefusedError(field, repr(name), "code that is no part of Distal; --trust-code lets it be imported")
     for place, name in enumerate(config.attacks):
         if ":" not in name and name not in ATTACKS.names():
@@ -130,7 +130,7 @@ def settings_of(
         raise RefusedError("dataset", repr(config.dataset), found)
     return Settings(
         dataset=dataset if own and dataset else config.dataset,
-        defense=config.defense,
+        defense=config.defense if certificate.checkpoint is None else None,
         checkpoint=None if certificate.checkpoint is None else Path(certificate.checkpoint),
         network=config.network,
         attacks=config.attacks,

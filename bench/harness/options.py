@@ -90,7 +90,7 @@ def settings_from(config: pytest.Config) -> Settings:
             raise BadInputError(message)
     return Settings(
         dataset=_anchored(option.dataset, base),
-        defense=option.defense or DEFENSE,
+        defense=None if option.checkpoint else option.defense or DEFENSE,
         checkpoint=path(option.checkpoint),
         network=option.network,
         attacks=tuple(dict.fromkeys(option.attacks or _ensemble(option.budget))),

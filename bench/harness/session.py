@@ -20,7 +20,7 @@ from bench.harness.gallery import REFERENCE_PROCESS, Gallery
 from bench.harness.generate import operating_point
 from bench.harness.history import Past
 from bench.harness.known import Known
-from bench.harness.lab import Lab, accuracy, unshaped
+from bench.harness.lab import Lab, accuracy
 from bench.harness.measure import measure, prepare
 from bench.harness.once import once
 from bench.harness.perturbed import perturbed
@@ -67,6 +67,8 @@ class Session:
 
     @cached_property
     def defense(self) -> Defense:
+        if self.settings.checkpoint:  # nothing trains it, and no attack is training's
+            return Defense(lambda task, recorder: iter(()), {})
         found = DEFENSES.load(self.settings.defense)
         if isinstance(found, Defense):
             return found
@@ -109,7 +111,9 @@ class Session:
         """All that decides this run's figures; its hash names the run."""
         settings = self.settings
         gates, classifier = apart(NETWORKS.load(settings.network))
-        own = [DEFENSES.load(settings.defense), classifier, *gates]
+        own = [classifier, *gates]
+        if not settings.checkpoint:
+            own.append(DEFENSES.load(settings.defense))
         return config_of(
             settings,
             k=self.k,
@@ -189,7 +193,7 @@ class Session:
     @property
     def has_history(self) -> bool:
         """Whether there are rounds to measure criteria 2 to 5 on."""
-        return self.settings.checkpoint is None and bool(self.defense.attacks)
+        return bool(self.defense.attacks)
 
     @property
     def processes(self) -> tuple[str, ...]:
@@ -242,8 +246,7 @@ class Session:
 
     def final_anew(self) -> nn.Module:
         """The certified network once more, from its factory and its weights."""
-        shape = unshaped if self.settings.checkpoint else self.defense.shape
-        network = self.lab.new_network(self.spec.real_classes + self.final_fakes, 0, shape)
+        network = self.new_network(self.spec.real_classes + self.final_fakes, 0)
         network.load_state_dict(self.final.state_dict())
         return network.eval()
 

@@ -16,7 +16,7 @@ class Settings:
     """Everything that decides a run's figures, and where it is kept."""
 
     dataset: str
-    defense: str
+    defense: str | None  # beside a checkpoint there is none
     checkpoint: Path | None
     network: str
     attacks: tuple[str, ...]
@@ -48,7 +48,7 @@ class Settings:
     @property
     def subject(self) -> str:
         """What is certified, as it stands in the run's name."""
-        return self.checkpoint.stem if self.checkpoint else self.defense
+        return self.defense or self.checkpoint.stem
 
     @property
     def weights_name(self) -> str | None:

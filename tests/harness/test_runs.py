@@ -142,7 +142,7 @@ def test_a_checkpoint_is_certified_at_scope_model_without_training(whole, traine
     save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
     done = finished(trained_root, f"--checkpoint={path}", "--scope=model", "--attack=l1_sparse")
     certificate = done.certificate
-    assert (certificate.scope, certificate.checkpoint) == ("model", path.name)
+    assert (certificate.scope, certificate.checkpoint, certificate.defense) == ("model", path.name, None)
     assert [c.verdict for c in certificate.criteria[2:6]] == ["not_applicable"] * 4
     assert not list(done.folder.rglob("rounds/*"))
     assert certificate.rounds == ()

@@ -306,6 +306,7 @@ def document(
     """A certificate as plain data, its sheets written to `folder`; `verdicts` has one letter a criterion."""
     chance = random.Random(f"{defense}{dataset}{verdicts}{seed}")
     classes = tuple(map(str, range(10)))
+    total_rounds = total_rounds if scope == "process" else 0
     words = {"p": "pass", "f": "fail", "i": "inconclusive", "n": "not_applicable"}
     criteria = [criterion(identity, words[letter], classes, chance) for identity, letter in enumerate(verdicts)]
     certified = budget != "quick" and set(verdicts) <= ({"p", "n"} if scope == "model" else {"p"})
@@ -317,10 +318,10 @@ def document(
         "dataset": dataset,
         "image_shape": [1, side, side],
         "class_names": list(classes),
-        "defense": defense,
+        "defense": defense if scope == "process" else None,
         "checkpoint": "weights.safetensors" if scope == "model" else None,
         "network": "cnn",
-        "training_attacks": ["l1_sparse"],
+        "training_attacks": ["l1_sparse"] if scope == "process" else [],
         "attacks": list(ATTACKS),
         "scope": scope,
         "certified": certified,
@@ -411,7 +412,7 @@ def several(folder: Path) -> list[Path]:
     """A leaderboard's worth: certified and not, both scopes, two data sets, every verdict."""
     return [
         write(folder / "certified"),
-        write(folder / "model", defense="sparse_gate", scope="model", verdicts="ppnnnnppppp", total_rounds=0),
+        write(folder / "model", defense="sparse_gate", scope="model", verdicts="ppnnnnppppp"),
         write(folder / "broken", defense="undefended", verdicts="ppnnnnffffp", total_rounds=1),
         write(folder / "open", defense="fakeclass_single", verdicts="pppipippipp", seed=3),
         write(folder / "quick", budget="quick", seed=1),

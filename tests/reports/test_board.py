@@ -19,6 +19,16 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("board")
 
 
+UNTRAINED = {
+    "scope": "model",
+    "certified": False,
+    "rounds": [],
+    "training_attacks": [],
+    "evolution": [],
+    "transfer": None,
+}
+
+
 def row(folder, change=(), **choices) -> board.Row:
     data = sample.document(folder, total_rounds=1, **choices)
     data["environment"]["seed"] = choices.get("seed", 0)
@@ -42,17 +52,21 @@ def test_seeds_of_one_setting_are_one_family(folder):
     [
         {"defense": "other"},
         {"network": "wide"},
-        {"checkpoint": "weights"},
         {"attacks": [*REQUIRED_ATTACKS, "another"]},
         {"rules": 0},
         {"budget": {"passes": 9_000}},
         {"budget": {"name": "full", "images": 1_000, "passes": 10_000, "restarts": 4}},
-        {"scope": "model", "certified": False},
+        UNTRAINED,
     ],
 )
 def test_another_setting_is_another_family(folder, change):
     (found,) = families(row(folder), row(folder, change, seed=1))
     assert sorted(found) == ["1 seed: 0", "1 seed: 1"]
+
+
+def test_the_name_of_weights_tells_families_apart(folder):
+    (found,) = families(*(row(folder, UNTRAINED | {"checkpoint": name}, seed=1) for name in ("a", "b")))
+    assert found == ["1 seed: 1"] * 2
 
 
 @pytest.mark.parametrize("change", [{"dataset": "other"}, {"threat": {"k": 23}}, {"threat": {"p": 0.95}}])
