@@ -134,9 +134,13 @@ def test_the_pages_in_the_tree_are_what_the_certificates_say(page, words, capsys
     assert page.read_text() == capsys.readouterr().out
 
 
-def test_readme_shows_nothing_but_cells_of_that_page():
-    """Each of its rows has a row there that holds all of its cells."""
-    measured = (ROOT / "README.md").read_text().partition("## What was measured")[2]
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [(ROOT / "README.md", "## What was measured"), (RESULTS / "README.md", "## Digits under the whole ensemble")],
+)
+def test_pages_show_nothing_but_cells_of_that_page(page, heading):
+    """Each of their rows has a row there that holds all of its cells."""
+    measured = page.read_text().partition(heading)[2]
     shown = [cells(line) for line in measured.splitlines() if line.startswith("| `")]
     known = [set(cells(line)) for line in (RESULTS / "TABLE.md").read_text().splitlines()]
     assert shown
