@@ -26,13 +26,14 @@ class Criterion:
     observed: str
     on_fail: str
     direction: Direction = "at_least"
-    on_open: str = "too few images to tell; use a larger --budget"
+    on_open: str = "too few images to tell; a larger --budget, where there is one, makes more"
 
     @property
     def name(self) -> str:
         return NAMES[self.id]
 
 
+BELOW = "less than asked, though too few images to be sure of it"
 RETRAIN = "train more rounds, or replay more of the past"
 LEARN = "train longer, or weigh real data more"
 NO_MORE = f"too few images to tell, and the data set has no more: {LEARN}"
@@ -171,9 +172,11 @@ def _rate(criterion: Criterion, counts: Counts, threshold: float, prefix: str = 
     # A pass is told by the bound that meets the threshold, a failure by the one that misses it.
     bound, side = (rate.upper, "at most") if at_least == (verdict == FAIL) else (rate.lower, "at least")
     allowed = f"at least {percent(threshold)} asked" if at_least else f"none and at most {percent(threshold)} allowed"
-    todo = {PASS: "", FAIL: f": {criterion.on_fail}", INCONCLUSIVE: f": {criterion.on_open}"}
+    share = rate.successes / rate.n
+    on_open = f"{BELOW}: {criterion.on_fail}" if at_least and share < threshold else criterion.on_open
+    todo = {PASS: "", FAIL: f": {criterion.on_fail}", INCONCLUSIVE: f": {on_open}"}
     reason = (
-        f"{prefix}{rate.successes} of {rate.n} {criterion.observed}, {percent(rate.successes / rate.n)} "
+        f"{prefix}{rate.successes} of {rate.n} {criterion.observed}, {percent(share)} "
         f"({side} {percent(bound)} with 95% confidence), {allowed}{todo[verdict]}."
     )
     return _Decided(verdict, rate, threshold, reason)

@@ -2,7 +2,7 @@ import pytest
 
 from bench.health import Cause, Finding
 from bench.thresholds import RealThresholds, Thresholds
-from bench.verdict.criteria import CRITERIA, PROCESS_SCOPE, decide, percent
+from bench.verdict.criteria import BELOW, CRITERIA, PROCESS_SCOPE, decide, percent
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
 
 ALLOWED = Thresholds(
@@ -54,11 +54,18 @@ def test_images_from_elsewhere_that_fool_are_told():
 
 
 def test_only_what_a_budget_buys_is_advised():
-    assert "use a larger --budget" in decide(total(3, 19, 20), ALLOWED).reason
+    assert "a larger --budget" in decide(total(3, 19, 20), ALLOWED).reason
     open_ = {"accuracy": Counts(successes=342, n=360)}
     reason = decide(Measurement(id=10, measures=open_), ALLOWED).reason
     assert "the data set has no more" in reason
     assert "--budget" not in reason
+
+
+def test_more_images_are_not_advised_where_they_would_rather_show_a_failure():
+    """As `transfer` on digits at `full`: 1,468 of 1,635 images are detected, and 90% is asked."""
+    record = decide(total(3, 1468, 1635), ALLOWED)
+    assert record.verdict == "inconclusive"
+    assert record.reason.endswith(f"90% asked: {BELOW}: {CRITERIA[3].on_fail}.")
 
 
 def test_a_remedy_that_findings_share_is_told_once_and_after_all_of_them():
