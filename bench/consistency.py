@@ -30,6 +30,8 @@ HISTORY = frozenset({2, 3, 4, 5})  # criteria about the training's history; scop
 CONFIDENCE = 0.95  # of the one-sided bounds
 ROUNDING = 1e-9
 EVERY_ATTACK = frozenset({6, 7})  # criteria that one failing attack fails
+EVERY_REQUIRED_ATTACK = frozenset({0, 1, 8})  # that hold by the required attacks' rows
+REAL = {9: ("accuracy", "confident_accuracy"), 10: ("accuracy", "confident_accuracy")}  # the figures that must hold
 REQUIRED_ATTACKS = ("l1_sparse", "masked", "differential_evolution")  # without which nothing is certified
 
 
@@ -48,6 +50,8 @@ def contradictions(certificate: Certificate) -> Iterator[str]:
     yield from _proof_contradictions(certificate)
     yield from _perturbed_contradictions(certificate)
     yield from _verdict_contradictions(certificate)
+    if certificate.summary.lstrip().lower().startswith("certified") and not certificate.certified:
+        yield f"summary: {certificate.summary[:40]!r}, and certified is false"
     if certificate.certified:
         yield from _certified_contradictions(certificate)
 
@@ -101,6 +105,23 @@ def _no_pass(criterion: CriterionRecord) -> Iterator[str]:
     failing = [row.attack for row in criterion.per_attack if row.verdict == "fail"]
     if failing and criterion.id in EVERY_ATTACK:
         yield f"attack {', '.join(failing)} fails"
+    held = ("pass", "not_applicable")
+    rows = [row for row in criterion.per_attack if row.attack in REQUIRED_ATTACKS and row.verdict not in held]
+    if rows and criterion.id in EVERY_REQUIRED_ATTACK:
+        yield f"attack {', '.join(row.attack for row in rows)} does not pass"
+    if criterion.id in REAL and criterion.per_class:
+        yield from _not_its_figures(criterion)
+
+
+def _not_its_figures(criterion: CriterionRecord) -> Iterator[str]:
+    """A criterion on real images holds by the worse of its figures, and the first is the sum of its classes."""
+    figures = [criterion.figures.get(name) for name in REAL[criterion.id]]
+    right = sum(row.ratio.successes for row in criterion.per_class)
+    n = sum(row.ratio.n for row in criterion.per_class)
+    if criterion.observed not in figures:
+        yield f"{criterion.observed:g} observed is none of its figures"
+    if n != criterion.n or figures[0] is None or abs(figures[0] * n - right) > ROUNDING * n:
+        yield f"its accuracy is not {_said(right)} of {_said(n)}, the sum of its classes"
 
 
 def _no_bound(bound: float, criterion: CriterionRecord) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from bench.consistency import contradictions
 
 SCHEMA_VERSION = 1
-RULES = 1  # what the criteria count; raised when they count more, so that an earlier pass is told from one of today
+RULES = 2  # what the criteria count; raised when they count more, so that an earlier pass is told from one of today
 CONTRADICTION = "contradiction"
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -44,6 +44,14 @@ class Ratio(Record):
     observed: Rate | None
     lower: Rate
     upper: Rate
+
+    @model_validator(mode="after")
+    def _is_its_share(self) -> Self:
+        share = self.successes / self.n if 0 < self.n >= self.successes else None
+        if share != self.observed or self.successes > self.n:
+            text = f"observed: {self.observed} of successes and n that make {share}"
+            raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
+        return self
 
 
 class ClassRow(Record):

@@ -34,8 +34,8 @@ NOISY = 1e-4  # of the largest logit that counts: two passes that differ by more
 NOISIEST = 0.05  # of a log-probability, however large the logits
 COUNTS = -100.0  # a log-probability; the logit of a class below it says nothing of how exact the others are
 SMALL_STEPS = (1, 2, 4)  # grid levels
-ALONG = (1 / 512, 1 / 128, 1 / 32, 1 / 8, 1 / 2)  # of the range, the furthest that a pixel moves along a slope
-AGREES = 0.75  # the share of probes that one of these must raise; a slope without meaning raises half
+FAR = 1 / 8  # of the range, or a grid level where that is more
+AGREES = 0.75  # the share of probes that a step along the slope must raise; a slope without meaning raises half
 CHECKED = ("l1_sparse", "differential_evolution")  # run on: one that takes gradients, one that takes none
 
 
@@ -137,7 +137,7 @@ def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int
     """What can be seen without any attack; about 2,000 passes, an image counted each time."""
     checks: tuple[Callable[[], str | None], ...] = (
         lambda: _zero_gradient(network, probes),
-        lambda: _misleading_gradient(network, probes),
+        lambda: _misleading_gradient(network, spec, probes),
         lambda: _randomised(network, probes),
         lambda: _batch_dependent(network, probes),
         lambda: _not_logits(network, probes),
@@ -169,21 +169,29 @@ def _useful(found: Tensor, slopes: Tensor) -> Tensor:
     return reach.isfinite() & (reach > USELESS * found.abs().clamp_min(1))
 
 
-def _misleading_gradient(network: nn.Module, probes: Probes) -> str | None:
-    """Steps of one length at least, along the slopes, should raise margins; those of a smooth network always do."""
+def _misleading_gradient(network: nn.Module, spec: ImageSpec, probes: Probes) -> str | None:
+    """Steps along the slopes should raise margins where images lie, on the value grid: a few levels away, and further.
+
+    Between two levels a slope may hold and lead nowhere: an input drawn to the grid by a wave as fine as the grid
+    turns all slopes around at every image there is.
+    """
+    few = tuple(levels / spec.levels for levels in SMALL_STEPS)
     for name, images in probes.starts.items():
         before, slopes = margin_slopes(network, images, probes.targets)
         useful = _useful(before, slopes)
         if not useful.any():
             continue
         steps = slopes[useful] / slopes[useful].abs().amax(dim=(1, 2, 3), keepdim=True)
-        paths = ((images[useful] + length * steps).clamp(0, 1) for length in ALONG)
-        reached = (margins(logits_of(network, moved, gradients=True), probes.targets[useful]) for moved in paths)
-        risen, n = max(int((after > before[useful]).sum()) for after in reached), int(useful.sum())
-        if risen < AGREES * n:
-            return (
-                f"A step along the gradient of the margin does not raise it at {n - risen} of {n} starts from {name}."
-            )
+        n = int(useful.sum())
+        for lengths in (few, (max(FAR, few[0]),)):
+            paths = (spec.round(images[useful] + length * steps) for length in lengths)
+            reached = (margins(logits_of(network, moved, gradients=True), probes.targets[useful]) for moved in paths)
+            risen = max(int((after > before[useful]).sum()) for after in reached)
+            if risen < AGREES * n:
+                return (
+                    f"A step along the gradient of the margin does not raise it at {n - risen} of {n} starts from "
+                    f"{name}."
+                )
     return None
 
 

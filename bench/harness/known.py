@@ -14,6 +14,7 @@ from bench.errors import NonFiniteError
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.generate import nothing
 from bench.harness.perturbed import added_to_real
+from bench.harness.thinned_real import thinned_real
 from bench.verify import Verified, logits_of, rejudged, verify
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ class Known:
     Made on the final network, they are shown to it for every class but their own, for which they were judged before.
     Made on others, for every class: those of the control, of network B and of past networks that criteria 0, 1, 6 and
     7 look at, every round's (what training made and what was held out, rounds after the certified one included, the
-    first of which attacked it), the evolution's, those made on the final network without its fake classes, and real
-    images with what fools the control added, for every class but the real one. What it is sure of and doesn't fool it
-    yet is thinned. Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
+    first of which attacked it), the evolution's, those made on the final network without its fake classes, real images
+    with what fools the control added, for every class but the real one, and what is left of real images that lost
+    pixels. What it is sure of and doesn't fool it yet is thinned. Criteria 2 to 7 let a few of them through; that there
+    are no fooling images can't.
 
     Attributes:
         broken: what could not be shown to the final network, in words -> why, for those asked for so far.
@@ -122,6 +124,8 @@ class Known:
                 yield from map(Shown.anew, gallery.sweep("control", attack).values())
             yield from (Shown.anew(drawn) for index, drawn in session.evolution.steps() if index != session.selected)
             yield from (Shown(images, labels) for images, labels in added_to_real(session))
+            with self._noting("Real images that lost pixels"):
+                yield Shown.anew(thinned_real(session))
 
     def _taught(self, attack: str) -> Iterator[Shown]:
         """Every round's images, of what training used."""
@@ -152,3 +156,9 @@ def firsts(images: Tensor, claims: Tensor) -> Tensor:
     for index, (image, claim) in enumerate(zip(images, claims.tolist(), strict=True)):
         first.setdefault((image.numpy().tobytes(), claim), index)
     return torch.tensor(list(first.values()), dtype=torch.long)
+
+
+def unseen(images: Tensor, others: Tensor) -> Tensor:
+    """Indices of images [N, C, H, W] that are not among the others [M, C, H, W], none there twice."""
+    index = firsts(torch.cat([others, images]), torch.zeros(len(others) + len(images)))
+    return index[index >= len(others)] - len(others)

@@ -16,7 +16,7 @@ from bench.harness.beside import counted
 from bench.harness.detection import by_class, detection_counts, real_counts
 from bench.harness.gallery import REACHED, REFERENCE_PROCESS
 from bench.harness.generate import balanced_targets
-from bench.harness.known import elsewhere
+from bench.harness.known import elsewhere, firsts, unseen
 from bench.harness.recorder import pooled
 from bench.harness.registry import ATTACKS
 from bench.harness.select import fooling_half
@@ -282,7 +282,7 @@ def _detection(session: Session, criterion: int, parts: list[Verified], sample: 
     if not session.has_history:
         reason = NO_HISTORY.format(subject=session.settings.subject)
         return Measurement(id=criterion, not_applicable=reason)
-    images, targets = pooled(parts, session.spec.shape)
+    images, targets = _distinct(session, parts)
     if sample is not None and len(targets) > sample:
         draw = generator(session.settings.seed, "replay sample", "final")
         index = torch.randperm(len(targets), generator=draw)[:sample]
@@ -293,14 +293,26 @@ def _detection(session: Session, criterion: int, parts: list[Verified], sample: 
 
 
 def _heldout(session: Session) -> list[Verified]:
-    """Of each round up to the selected one, the half of its held-out images that gives verdicts."""
+    """Of each round up to the selected one, the half of its held-out images that gives verdicts.
+
+    What training saw is not held out: an attack that draws no randomness makes the same images for both.
+    """
     classes = session.spec.real_classes
     rounds = session.rounds_with_images()
-    return [fooling_half(past.images.heldout, classes, selecting=False) for past in rounds]
+    taught = torch.cat([torch.zeros(0, *session.spec.shape), *(past.images.made.images for past in rounds)])
+    halves = [fooling_half(past.images.heldout, classes, selecting=False) for past in rounds]
+    return [half[unseen(half.images, taught)] for half in halves]
+
+
+def _distinct(session: Session, parts: list[Verified]) -> tuple[Tensor, Tensor]:
+    """Images and targets of several sets, joined, each once: a copy is no further trial -> [N, C, H, W], [N]."""
+    images, targets = pooled(parts, session.spec.shape)
+    index = firsts(images, targets)
+    return images[index], targets[index]
 
 
 def _detected_part(session: Session, parts: list[Verified]) -> AttackCounts:
-    images, targets = pooled(parts, session.spec.shape)
+    images, targets = _distinct(session, parts)
     total, per_class = detection_counts(session.final, images, targets, session.final_threat, session.spec.class_names)
     return AttackCounts(total=total, per_class=per_class)
 

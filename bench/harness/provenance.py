@@ -8,7 +8,9 @@ import importlib.metadata
 import inspect
 import json
 import platform
+import site
 import subprocess
+import sys
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -65,30 +67,45 @@ def _package(file: Path) -> list[Path] | None:
 
 
 def _beside(file: Path) -> set[Path]:
-    """A file, and what it imports from its own folder, with all that this imports from there."""
+    """A file, and what it imports from its own folder or another of the user's, with all that this imports."""
     found, open_ = set(), [file]
     while open_:
         path = open_.pop()
         if path in found:
             continue
         found.add(path)
-        for name in _imported(path) - set(CODE):  # those `code_hash` has
-            if (module := file.parent / f"{name}.py").is_file():
-                open_.append(module)
-            elif (file.parent / name / "__init__.py").is_file():
-                found.update((file.parent / name).rglob("*.py"))
+        for folder, name in _imported(path):
+            for place in (folder,) if folder else (file.parent, *_own_folders()):
+                module = place.joinpath(*name.split("."))
+                if module.with_suffix(".py").is_file():
+                    open_.append(module.with_suffix(".py"))
+                elif inside := _package(module / "__init__.py"):
+                    found.update(inside)
     return found
 
 
-def _imported(path: Path) -> set[str]:
-    """The first names of all modules that a file imports, wherever in it."""
-    names = []
+def _own_folders() -> list[Path]:
+    """Where Python looks for modules, but for what is installed and for Distal itself."""
+    elsewhere = [Path(folder).resolve() for folder in (sys.prefix, sys.base_prefix, site.getusersitepackages())]
+    folders = [Path(folder).resolve() for folder in sys.path]
+    return [
+        folder for folder in folders if folder != ROOT and not any(folder.is_relative_to(other) for other in elsewhere)
+    ]
+
+
+def _imported(path: Path) -> set[tuple[Path | None, str]]:
+    """What a file may import, wherever in it, but for Distal's own: (the folder it is relative to, its name)."""
+    names: set[tuple[Path | None, str]] = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-    return {name.partition(".")[0] for name in names}
+            names |= {(None, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.parents[node.level - 1] if node.level else None
+            within = [node.module] if node.module else []
+            names |= {(folder, ".".join([*within, alias.name])) for alias in node.names}
+            names |= {(folder, name) for name in within}
+    first = {name: name.partition(".")[0] for _, name in names}
+    return {(folder, name) for folder, name in names if folder or first[name] not in CODE}  # those `code_hash` has
 
 
 def revision() -> str:

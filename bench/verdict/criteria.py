@@ -104,7 +104,9 @@ def decide(measurement: Measurement, thresholds: Thresholds) -> CriterionRecord:
         reason = f"{reason} Class {', '.join(failing)} misses the threshold on its own (Holm): {criterion.on_fail}."
     if known := measurement.figures.get("known_fooling"):
         fool = "1 image fools" if known == 1 else f"{known:.0f} images fool"
-        reason = f"{reason} Of what the run made on other networks or for other classes, {fool} this one."
+        reason = (
+            f"{reason} Of what the run made on other networks, for other classes or of real images, {fool} this one."
+        )
     if measurement.findings and verdict == PASS:
         verdict = INCONCLUSIVE
     if measurement.findings and verdict == INCONCLUSIVE:

@@ -14,7 +14,7 @@ from bench.consistency import REQUIRED_ATTACKS
 from bench.errors import NonFiniteError
 from bench.harness import measure as module
 from bench.harness.history import Past
-from bench.harness.measure import final_network, just_trained, measure, other_process, sparse
+from bench.harness.measure import final_network, heldout_newest, just_trained, measure, other_process, sparse
 from bench.harness.step import Made
 from bench.health import Cause, Finding
 from bench.thresholds import RealThresholds, Thresholds
@@ -212,9 +212,15 @@ def test_figures_that_are_not_finite_make_a_criterion_inconclusive(monkeypatch):
     assert measured.total.n == 0
 
 
+def distinct(n, first=0):
+    """Fooling images of which no two are the same."""
+    found = images([FOOLING] * n)
+    return replace(found, images=first + torch.arange(n).view(n, 1, 1, 1).float())
+
+
 def past(index, fooling):
-    part = images([FOOLING] * fooling)
-    return Past(index, Fake(), SimpleNamespace(fooling_taught=part, heldout=part))
+    part = distinct(fooling, 1000 * index)
+    return Past(index, Fake(), SimpleNamespace(fooling_taught=part, heldout=part, made=part))
 
 
 def test_the_newest_images_are_pooled_back_until_they_can_prove_the_threshold():
@@ -223,9 +229,22 @@ def test_the_newest_images_are_pooled_back_until_they_can_prove_the_threshold():
     assert measured.figures["nothing_found"] == 1
 
 
+def test_a_copy_is_no_further_trial():
+    """An attack that draws no randomness makes the same few images for every target, in training and held out."""
+    few = distinct(20)
+    copies = few[torch.arange(200) % 20]
+    rounds = [Past(1, Fake(), SimpleNamespace(fooling_taught=copies, heldout=copies, made=distinct(8)))]
+    assert just_trained(session({}, rounds=rounds)).total.n == 20
+    assert heldout_newest(session({}, rounds=rounds)).total.n == 6, "of 10 in this half 4 were taught"
+    found = {("network-b", name): copies for name in REQUIRED_ATTACKS}
+    assert other_process(session(found)).per_attack["masked"].total.n == 20
+
+
 def test_attacks_that_training_used_do_not_count_for_criterion_7():
     places = ["network-b", "round-000"]
-    found = {(place, name): images([FOOLING] * 4) for place in places for name in REQUIRED_ATTACKS}
+    found = {
+        (place, name): distinct(4, 10 * number) for number, place in enumerate(places) for name in REQUIRED_ATTACKS
+    }
     measured = other_process(session(found, rounds=[Past(0, Fake(), None)]))
     assert measured.per_attack["l1_sparse"].not_applicable
     assert measured.per_attack["masked"].total.n == 8  # on B and on the past network

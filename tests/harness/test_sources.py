@@ -24,19 +24,23 @@ def make(spec, outputs):
 """
 
 
-@pytest.fixture(params=["package", "file"])
+@pytest.fixture(params=["package", "folder", "relative", "file"])
 def own(request, tmp_path, monkeypatch):
-    """A module of one's own with a helper: (the module, the helper's path, the module's path)."""
+    """A module of one's own with a helper: (the module, the helper's path, the module's path).
+
+    A folder may be a package without an `__init__.py`.
+    """
     monkeypatch.syspath_prepend(tmp_path)
-    if request.param == "package":
+    if request.param != "file":
         (tmp_path / "own").mkdir()
-        (tmp_path / "own" / "__init__.py").write_text("")
+        if request.param == "package":
+            (tmp_path / "own" / "__init__.py").write_text("")
         folder, module, helper = tmp_path / "own", "own.net", "own.helper"
     else:
         folder, module, helper = tmp_path, "own_net", "own_helper"
     paths = folder / f"{helper.rpartition('.')[2]}.py", folder / f"{module.rpartition('.')[2]}.py"
     paths[0].write_text("SCALE = 1\n")
-    paths[1].write_text(CODE.format(helper=helper))
+    paths[1].write_text(CODE.format(helper=".helper" if request.param == "relative" else helper))
     yield importlib.import_module(module), *paths
     for name in (module, helper, "own"):
         sys.modules.pop(name, None)
@@ -64,8 +68,8 @@ def test_a_change_of_ones_own_code_or_of_what_it_imports_from_beside_it_is_seen(
 
 
 def test_what_lies_beside_and_is_not_imported_changes_nothing(own):
-    module, helper, _ = own
-    if "own." not in module.__name__:
+    module, helper, file = own
+    if not (file.parent / "__init__.py").exists():
         before = source_hash(module.make)
         helper.with_name("another.py").write_text("")
         assert source_hash(module.make) == before

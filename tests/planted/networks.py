@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -154,6 +156,14 @@ class LeadsAstray(Planted):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(Flip.apply(images))
+
+
+class DrawnToGrid(Planted):
+    """Smooth, and what it is without its first layer at every image there is; in between it runs backwards."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        turns = 2 * math.pi * 16  # levels of the digits' grid
+        return self.classifier(images - 2 * torch.sin(turns * images) / turns)
 
 
 class Robust(Planted):

@@ -23,10 +23,11 @@ from planted.networks import (
     Wary,
 )
 from planted.stand_in import ATTACKS, ENOUGH, FEW, Planted, classifier, digits, judge, on_digits, trained
-from torch import nn
+from torch import Tensor, nn
 
 from bench.harness.detection import detected
 from bench.harness.generate import balanced_targets, generate
+from bench.harness.thinned_real import thinned_real
 from bench.health import Cause
 from bench.materials.data import Split, load
 from bench.materials.judge import fit_judge
@@ -78,6 +79,19 @@ def test_a_detector_that_stops_gradients_is_not_certified(tmp_path):
     assert record.figures["known_fooling"] > 0
     assert {Cause.ZERO_GRADIENT, Cause.LOSS_STUCK} <= causes(session)
     assert holes(session) > 100
+
+
+def test_real_images_that_lose_pixels_show_what_a_detector_lets_through(tmp_path):
+    """On a network without holes they show nothing, and no real image is among them."""
+    guarded = thinned_real(on_digits(StopsGradients(classifier(), digits().a_train.images, LIMIT), tmp_path / "a"))
+    assert guarded.counts()["fooling"] > FEW / 3
+    assert not len(among(guarded.images, digits().b_train.images))
+    assert thinned_real(on_digits(Robust(classifier(), judge()), tmp_path / "b")).counts()["fooling"] == 0
+
+
+def among(images: Tensor, others: Tensor) -> Tensor:
+    """Rows of images [N, C, H, W] that are among the others [M, C, H, W]."""
+    return torch.nonzero(torch.cdist(images.flatten(1), others.flatten(1)).amin(dim=1) == 0)
 
 
 def holes(session: Planted) -> int:

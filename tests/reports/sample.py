@@ -72,7 +72,9 @@ def criterion(identity: int, verdict: str, classes: tuple[str, ...], chance: ran
         "bound": bound,
         "n": n,
         "reason": REASONS[verdict].format(seen=seen, bound=f"{bound:.1%}", allowed=allowed),
-        "per_class": [class_row(label, identity, rate, n // len(classes), chance) for label in classes],
+        "per_class": [class_row(label, identity, rate, n // len(classes), chance) for label in classes]
+        if identity < 9
+        else real_rows(classes, whole["successes"], n // len(classes)),
         "per_attack": [attack_row(name, identity, verdict, rate, chance) for name in ATTACKS]
         if identity in WITH_ATTACKS
         else [],
@@ -92,6 +94,15 @@ def class_row(label: str, identity: int, rate: float, n: int, chance: random.Ran
         "means": means,
         "fails": identity != 8 and rate < 0.75 and successes < 0.6 * n,
     }
+
+
+def real_rows(classes: tuple[str, ...], right: int, n: int) -> list[dict]:
+    """`right` of all images, as evenly among the classes as it goes."""
+    shares = [right // len(classes) + (place < right % len(classes)) for place in range(len(classes))]
+    return [
+        {"label": label, "ratio": ratio(share, n), "means": {}, "fails": False}
+        for label, share in zip(classes, shares, strict=True)
+    ]
 
 
 def attack_row(name: str, identity: int, verdict: str, rate: float, chance: random.Random) -> dict:
@@ -311,7 +322,6 @@ def document(
     criteria = [criterion(identity, words[letter], classes, chance) for identity, letter in enumerate(verdicts)]
     certified = budget != "quick" and set(verdicts) <= ({"p", "n"} if scope == "model" else {"p"})
     side = 8 if dataset == "digits" else 28
-    answer = "certified" if certified else "not certified"
     return {
         "schema_version": 1,
         "rules": RULES,
@@ -325,7 +335,7 @@ def document(
         "attacks": list(ATTACKS),
         "scope": scope,
         "certified": certified,
-        "summary": f"{defense} on {dataset} is {answer}: {verdicts.count('p')} of 11 criteria pass.",
+        "summary": f"{verdicts.count('p')} of 11 criteria pass.",
         "threat": {
             "p": 0.9,
             "k": 24 if side == 8 else 300,

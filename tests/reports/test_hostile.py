@@ -41,6 +41,8 @@ def hostile(folder) -> dict:
     poisoned["budget"]["name"] = data["budget"]["name"]
     for criterion, benign in zip(poisoned["criteria"], data["criteria"], strict=True):
         criterion["name"] = benign["name"]  # a closed set of words too
+        if "figures" in benign:
+            criterion["figures"] |= benign["figures"]  # a pass must have its own
     poisoned["hashes"] = {PAYLOAD + name: value for name, value in data["hashes"].items()}
     return poisoned
 
@@ -251,15 +253,21 @@ FOOLS = "criteria.8: something fools the network, by"
     ("change", "expected"),
     [
         (lambda it: it["criteria"][8].update(observed=0.5), f"{FOOLS} observed; {PASSED}"),
-        (lambda it: it["criteria"][8]["per_attack"][0]["ratio"].update(successes=1), f"{FOOLS} the row of"),
+        (lambda it: it["criteria"][8]["per_attack"][0].update(ratio=sample.ratio(1, 300)), f"{FOOLS} the row of"),
         (lambda it: it["criteria"][8]["per_attack"][0]["outcomes"].update(fooling=1), f"{FOOLS} the outcomes of"),
-        (lambda it: it["criteria"][8]["per_class"][0]["ratio"].update(successes=1), f"{FOOLS} the row of class"),
+        (lambda it: it["criteria"][8]["per_class"][0].update(ratio=sample.ratio(1, 299)), f"{FOOLS} the row of class"),
         (lambda it: it["criteria"][8]["figures"].update(known_fooling=5), f"{FOOLS} known_fooling"),
-        (lambda it: it["frontier"]["rows"][0]["fooling"].update(successes=2), f"{FOOLS} the frontier at"),
+        (lambda it: it["frontier"]["rows"][0].update(fooling=sample.ratio(2, 50)), f"{FOOLS} the frontier at"),
         (lambda it: it["criteria"][8].update(bound=0.6), "criteria.8: a bound of 0.6 misses 0.01"),
         (lambda it: it["criteria"][8].update(bound=0.0001), "criteria.8: a bound of 0.0001 is tighter than"),
         (lambda it: it["criteria"][2].update(observed=1.0, bound=0.99, n=20), "criteria.2: a bound of 0.99 is tighter"),
         (lambda it: it["criteria"][7]["per_attack"][0].update(verdict="fail"), "criteria.7: attack l1_sparse fails"),
+        (lambda it: it["criteria"][0]["per_attack"][0].update(verdict="fail"), "criteria.0: attack l1_sparse does not"),
+        (lambda it: it["criteria"][8]["per_attack"][1].update(verdict="inconclusive"), "criteria.8: attack masked"),
+        (lambda it: it["criteria"][9]["per_class"][0].update(ratio=sample.ratio(0, 30)), "criteria.9: its accuracy is"),
+        (lambda it: it["criteria"][10]["figures"].update(accuracy=0.5), "criteria.10: "),
+        (lambda it: it.update(certified=False, summary="Certified: 11 of 11."), "summary: 'Certified: 11 of 11.', and"),
+        (lambda it: it["criteria"][2]["per_class"][0]["ratio"].update(observed=0.5), "observed: 0.5 of successes and"),
         (lambda it: it["criteria"][10].update(bound=0.01), "criteria.10: a bound of 0.01 misses"),
         (lambda it: it["criteria"][3].update(n=0), f"criteria.3: nothing was measured; {PASSED}"),
         (lambda it: it["criteria"][3].update(bound=None), "criteria.3: nothing was measured"),
@@ -285,7 +293,10 @@ FOOLS = "criteria.8: something fools the network, by"
         (lambda it: it["criteria"][9].update(name="real test"), "criteria.9: called 'real test'; expected 'real "),
         (lambda it: it["criteria"][0]["per_class"].pop(), "criteria.0: classes 0, 1, 2, 3, 4, 5, 6, 7, 8; expected"),
         (lambda it: it["criteria"][8].update(per_class=[]), "certified: criterion 8 on 2990 targets, [] by class"),
-        (lambda it: it["criteria"][8]["per_class"][4]["ratio"].update(n=0), "certified: criterion 8 on 2990 targets"),
+        (
+            lambda it: it["criteria"][8]["per_class"][4].update(ratio=sample.ratio(0, 0)),
+            "certified: criterion 8 on 2990 targets",
+        ),
         (lambda it: it["threat"].update(operating_point=[]), "certified: 0 operating points for 10 classes"),
         (lambda it: [row.update(selected=False) for row in it["rounds"]], "certified: scope process without one"),
         (
