@@ -152,15 +152,21 @@ def other_network(session: Session) -> Measurement:
 
 
 def other_process(session: Session) -> Measurement:
-    """7: images of every attack that training did not use, made on B and on past networks."""
-    healthy = session.healthy()
+    """7: images of every attack that training did not use, made on B and on past networks.
+
+    An attack that draws nothing at random makes one image a class and network, however many it is asked for. These few
+    are all there are of it, so that it need not prove a rate by them; a failure among them counts all the same.
+    """
+    healthy, enough = session.healthy(), _enough(session.thresholds.rates[7])
     parts = {}
     for name in session.settings.attacks:
         if name in session.processes:
             parts[name] = _not_applicable(f"Training used {name}; criterion 6 measures it.")
             continue
-        part = _detected_part(session, [session.gallery.verdict_part(place, name) for place in elsewhere(session)])
-        required = name in REQUIRED_ATTACKS or bool(healthy[name])
+        found = [session.gallery.verdict_part(place, name) for place in elsewhere(session)]
+        part = _detected_part(session, found)
+        copies = part.total.n < enough <= sum(len(each.targets) for each in found)
+        required = name in REQUIRED_ATTACKS or bool(healthy[name] and not copies)
         parts[name] = part.model_copy(update={"healthy": healthy[name], "required": required})
     figures = {"past_networks": len(session.rounds_before_selected())}
     return Measurement(id=7, per_attack=parts, per_class=_summed(parts.values()), figures=figures)
@@ -323,13 +329,18 @@ def _not_applicable(reason: str) -> AttackCounts:
 
 def _newest(parts: list[Verified], threshold: float) -> list[Verified]:
     """The last sets, back to where they hold enough images to prove the threshold at all."""
-    enough = math.ceil(math.log(1 - CONFIDENCE) / math.log(threshold)) if threshold < 1 else math.inf
+    enough = _enough(threshold)
     taken: list[Verified] = []
     for part in reversed(parts):
         taken.insert(0, part)
         if sum(len(each.targets) for each in taken) >= enough:
             break
     return taken
+
+
+def _enough(threshold: float) -> float:
+    """How many images, all detected, prove a threshold."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(threshold)) if threshold < 1 else math.inf
 
 
 def _counted(session: Session, found: Verified, success: Tensor) -> tuple[Counts, dict[str, Counts]]:

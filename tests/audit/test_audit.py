@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bench.budgets import BUDGETS
 from bench.consistency import REQUIRED_ATTACKS
-from bench.record import read_certificate
+from bench.record import RULES, read_certificate
 from reports.__main__ import main
 from reports.identity import identity
 from reports.ledger import read_ledger
@@ -97,7 +97,7 @@ def test_every_changed_figure_is_named_with_what_is_said_and_found(folder, refus
         certificate["judge_controls"][1]["n"] += 1
         certificate["threat"]["operating_point"][3] -= 0.001
         certificate["sheets"][0]["captions"][0] = "a real 3"
-        certificate["summary"] = "Certified."
+        certificate["summary"] = "All is well."
         certificate["evolution"][2]["sheet"]["captions"][7] = "a real 7"
         certificate["transfer"]["rows"][0]["fake_probability"][1] = 0.0
         certificate["perturbed"]["rows"][4]["control"]["upper"] -= 0.01
@@ -311,7 +311,7 @@ def test_settings_must_agree_and_the_data_be_the_same(folder, refused):
 def test_a_certificate_by_earlier_rules_is_refused_by_that_name(folder, refused):
     change_certificate(folder, rules=0)
     (reason,) = refused(folder)
-    assert reason.startswith("certificate.json: rules: 0 is said, rules 1, by which criteria count more or less")
+    assert reason.startswith(f"certificate.json: rules: 0 is said, rules {RULES}, by which criteria count more or less")
 
 
 def test_other_code_is_said(undefended, tmp_path, capsys):
