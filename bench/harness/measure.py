@@ -154,8 +154,8 @@ def other_network(session: Session) -> Measurement:
 def other_process(session: Session) -> Measurement:
     """7: images of every attack that training did not use, made on B and on past networks.
 
-    An attack that draws nothing at random makes one image a class and network, however many it is asked for. These few
-    are all there are of it, so that it need not prove a rate by them; a failure among them counts all the same.
+    An attack that draws nothing at random makes one image a class and network, however many it is asked for. Where all
+    that there are of it are detected, it need not prove a rate by so few.
     """
     healthy, enough = session.healthy(), _enough(session.thresholds.rates[7])
     parts = {}
@@ -165,8 +165,11 @@ def other_process(session: Session) -> Measurement:
             continue
         found = [session.gallery.verdict_part(place, name) for place in elsewhere(session)]
         part = _detected_part(session, found)
-        copies = part.total.n < enough <= sum(len(each.targets) for each in found)
-        required = name in REQUIRED_ATTACKS or bool(healthy[name] and not copies)
+        required, n = name in REQUIRED_ATTACKS or bool(healthy[name]), part.total.n
+        all_there_are = name not in REQUIRED_ATTACKS and n < enough <= sum(len(each.targets) for each in found)
+        if all_there_are and part.total.successes == n:
+            reason = f"{name} makes {n} different images and no more, and all are detected: too few to prove a rate by."
+            part = part.model_copy(update={"not_applicable": reason})
         parts[name] = part.model_copy(update={"healthy": healthy[name], "required": required})
     figures = {"past_networks": len(session.rounds_before_selected())}
     return Measurement(id=7, per_attack=parts, per_class=_summed(parts.values()), figures=figures)

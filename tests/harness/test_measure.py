@@ -240,15 +240,32 @@ def test_a_copy_is_no_further_trial():
     assert other_process(session(found)).per_attack["masked"].total.n == 20
 
 
-@pytest.mark.parametrize(("of", "verdict"), [(300, "inconclusive"), (10, "pass")])
-def test_an_attack_without_chance_need_not_prove_a_rate_by_all_that_there_is_of_it(of, verdict):
-    """Ten of ten images; where no more were made, it may be chance that there are so few."""
+class Misses(nn.Module):
+    """Detects everything but one image."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, batch):
+        missed = (batch.flatten(1)[:, :1] == self.value).float()
+        return torch.cat([9 * missed, 0 * missed, 5 + 0 * missed], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("made", "missed", "row", "verdict"),
+    [(300, -1, "not_applicable", "pass"), (300, 5009, "inconclusive", "inconclusive"), (10, -1, *["inconclusive"] * 2)],
+)
+def test_an_attack_without_chance_need_not_prove_a_rate_by_all_that_there_is_of_it(made, missed, row, verdict):
+    """Ten of ten images, or nine; where no more were made, it may be chance that there are so few."""
     attacks = (*REQUIRED_ATTACKS, "own")
     found = {("network-b", name): distinct(300, 1000 * number) for number, name in enumerate(REQUIRED_ATTACKS)}
-    found["network-b", "own"] = distinct(10, 5000)[torch.arange(310 - of) % 10]
-    record = decide(other_process(session(found, attacks=attacks)), ALLOWED)
+    found["network-b", "own"] = distinct(10, 5000)[torch.arange(made) % 10]
+    run = session(found, attacks=attacks)
+    run.final = Misses(missed)
+    record = decide(other_process(run), ALLOWED)
     assert record.verdict == verdict
-    assert {row.attack: (row.verdict, row.ratio.n) for row in record.per_attack}["own"] == ("inconclusive", 10)
+    assert {each.attack: (each.verdict, each.ratio.n) for each in record.per_attack}["own"] == (row, 10)
 
 
 def test_attacks_that_training_used_do_not_count_for_criterion_7():
