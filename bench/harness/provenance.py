@@ -77,10 +77,11 @@ def _beside(file: Path) -> set[Path]:
         for folder, name in _imported(path):
             for place in (folder,) if folder else (file.parent, *_own_folders()):
                 module = place.joinpath(*name.split("."))
-                if module.with_suffix(".py").is_file():
-                    open_.append(module.with_suffix(".py"))
-                elif inside := _package(module / "__init__.py"):
-                    found.update(inside)
+                for source in filter(Path.is_file, (module / "__init__.py", module.with_suffix(".py"))):
+                    if inside := _package(source):
+                        found.update(inside)
+                    else:
+                        open_.append(source)
     return found
 
 

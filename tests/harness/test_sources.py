@@ -67,6 +67,20 @@ def test_a_change_of_ones_own_code_or_of_what_it_imports_from_beside_it_is_seen(
     assert "" not in hashes
 
 
+def test_of_a_package_beside_it_all_is_seen_whatever_part_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_aid").mkdir()
+    for name in ("__init__", "part"):
+        (tmp_path / "own_aid" / f"{name}.py").write_text("SCALE = 1\n")
+    (tmp_path / "own_user.py").write_text(CODE.format(helper="own_aid.part"))
+    thing = importlib.import_module("own_user").make
+    before = source_hash(thing)
+    (tmp_path / "own_aid" / "__init__.py").write_text("SCALE = 2\n")
+    assert source_hash(thing) != before
+    for name in ("own_user", "own_aid", "own_aid.part"):
+        sys.modules.pop(name)
+
+
 def test_what_lies_beside_and_is_not_imported_changes_nothing(own):
     module, helper, file = own
     if not (file.parent / "__init__.py").exists():
