@@ -68,14 +68,14 @@ def _package(file: Path) -> list[Path] | None:
 
 def _beside(file: Path) -> set[Path]:
     """A file, and what it imports from its own folder or another of the user's, with all that this imports."""
-    found, open_ = set(), [file]
+    found, open_, folders = set(), [file], (file.parent, *_own_folders())
     while open_:
         path = open_.pop()
         if path in found:
             continue
         found.add(path)
         for folder, name in _imported(path):
-            for place in (folder,) if folder else (file.parent, *_own_folders()):
+            for place in (folder,) if folder else folders:
                 module = place.joinpath(*name.split("."))
                 for source in filter(Path.is_file, (module / "__init__.py", module.with_suffix(".py"))):
                     if inside := _package(source):
@@ -105,8 +105,8 @@ def _imported(path: Path) -> set[tuple[Path | None, str]]:
             within = [node.module] if node.module else []
             names |= {(folder, ".".join([*within, alias.name])) for alias in node.names}
             names |= {(folder, name) for name in within}
-    first = {name: name.partition(".")[0] for _, name in names}
-    return {(folder, name) for folder, name in names if folder or first[name] not in CODE}  # those `code_hash` has
+    # Distal's own are in `code_hash`.
+    return {(folder, name) for folder, name in names if folder or name.partition(".")[0] not in CODE}
 
 
 def revision() -> str:
