@@ -14,6 +14,7 @@ from bench.types import Budget, Classifier, ThreatModel
 ALPHA = 0.25  # the step of the magnitude, of its range
 BETA = 0.25  # the step of the mask, times the square root of the pixels
 SETTLED = 3  # steps without a new mask or a better margin, after which the mask is drawn anew
+LIT = 4  # the mask at a pixel that a start lights, at least; elsewhere it is normal
 PATIENCE = 20  # steps without a better margin, after which it is, whatever the mask does
 
 
@@ -96,8 +97,8 @@ class Sparse(NamedTuple):
         count, device = len(best.targets), classifier.device
         p = noise(count, classifier, generator) if start is None else start.to(best.images)
         m = normal((count, 1, *p.shape[2:]), generator, device)
-        if start is not None:
-            m = m + 1e3 * brightness(p)
+        if start is not None:  # above the noise, yet where the sigmoid has a slope left
+            m = torch.where(brightness(p) > 0, LIT * (1 + brightness(p)), m)
         zero = torch.zeros(count, device=device)
         rows = torch.arange(count, device=device)
         return cls(rows, p, m, per_target(mask, p), torch.zeros_like(m), zero - math.inf, zero, zero)

@@ -21,6 +21,8 @@ class Cause(StrEnum):
     NEVER_CONFIDENT = "never_confident"
     # Found by running the network and the attacks once more (`bench/harness/checks.py`, `anew.py`, `effort.py`).
     ZERO_GRADIENT = "zero_gradient"
+    BLIND_REJECTION = "blind_rejection"
+    CLIFF = "cliff"
     MISLEADING_GRADIENT = "misleading_gradient"
     RANDOMISED = "randomised"
     NOT_A_FUNCTION = "not_a_function"
@@ -43,6 +45,8 @@ REMEDIES = {
     Cause.BUDGET_TOO_SMALL: "Run with --budget standard or full.",
     Cause.NEVER_CONFIDENT: "Train the network until it is sure of real data; p means nothing before.",
     Cause.ZERO_GRADIENT: "Replace steps and detached parts by smooth ones that agree with them, for the attack's sake.",
+    Cause.BLIND_REJECTION: "Let what turns an image away fall off with a slope, on all images that it turns away.",
+    Cause.CLIFF: "Replace the step in the network by a slope, so that attacks can see from below what lies above.",
     Cause.MISLEADING_GRADIENT: "Let the backward pass be that of the forward pass; attacks go where it points.",
     Cause.RANDOMISED: "Make eval mode deterministic, with gradients and without, or attack the average over draws.",
     Cause.NOT_A_FUNCTION: "Let an answer rest on the image and the stored weights, not on what was asked before.",

@@ -36,6 +36,11 @@ COUNTS = -100.0  # a log-probability; the logit of a class below it says nothing
 SMALL_STEPS = (1, 2, 4)  # grid levels
 FAR = 1 / 8  # of the range, or a grid level where that is more
 AGREES = 0.75  # the share of probes that a step along the slope must raise; a slope without meaning raises half
+SPARSE = "k lit pixels"
+HELD = math.log(9)  # an odds: 90% against
+BLIND = 0.01  # of the odds: what all pixels together promise less than, while a network turns an image away
+BISECTIONS = 12  # of the way to noise
+CLIFF, SEEN = 0.5, 0.1  # a fall of that share of the margin's, of which neither side's slope tells that much
 CHECKED = ("l1_sparse", "differential_evolution")  # run on: one that takes gradients, one that takes none
 
 
@@ -44,7 +49,8 @@ class Probes:
     """Images a network is asked about, on the value grid.
 
     Args:
-        starts: "noise", "sparse noise", "real" -> [N, C, H, W], such as attacks start from.
+        starts: "noise", "sparse noise", "real" -> [N, C, H, W], such as attacks start from; `SPARSE`, noise on k
+            pixels, such as they end with.
         targets: [N], every class about equally often.
     """
 
@@ -52,7 +58,7 @@ class Probes:
     targets: Tensor
 
     @classmethod
-    def draw(cls, spec: ImageSpec, real: Tensor, seed: int) -> Probes:
+    def draw(cls, spec: ImageSpec, real: Tensor, k: int, seed: int) -> Probes:
         """`TARGETS` images of each start; real ones are a grid level or none from an image of `real`."""
         draw = generator(seed, "probes")
 
@@ -62,7 +68,10 @@ class Probes:
         density, brightness = rand(1, 1, 1), rand(1, 1, 1)
         sparse = rand(*spec.shape) * brightness * (rand(1, *spec.shape[1:]) < density)
         near = real[torch.randint(len(real), (TARGETS,), generator=draw)] + (rand(*spec.shape) - 0.5) / spec.levels
-        starts = {"noise": rand(*spec.shape), "sparse noise": sparse, "real": near}
+        first = rand(spec.pixels).argsort(dim=1)[:, : min(k, spec.pixels)]
+        lit = torch.zeros(TARGETS, spec.pixels).scatter_(1, first, 1).view(TARGETS, 1, *spec.shape[1:])
+        ends = lit * (1 + (spec.levels - 1) * rand(*spec.shape)) / spec.levels
+        starts = {"noise": rand(*spec.shape), "sparse noise": sparse, "real": near, SPARSE: ends}
         targets = balanced_targets(spec.real_classes, TARGETS)[:TARGETS]
         return cls({name: spec.round(images) for name, images in starts.items()}, targets)
 
@@ -97,14 +106,14 @@ def check_evaluation(
         anew: makes the network once more, unasked; without it nothing tells whether it remembers.
 
     Returns:
-        Findings, none for a sound evaluation. Costs about 2,000 passes of the network, and for every attack
+        Findings, none for a sound evaluation. Costs about 5,000 passes of the network, and for every attack
         3 shares of the budget on each of `TARGETS` targets; with `anew`, a few hundred passes of copies.
 
     Raises:
         NonFiniteError: logits, images or scores that are not finite.
         BudgetExceededError: an attack took more passes than its share.
     """
-    found = list(check_network(network, spec, Probes.draw(spec, real, seed), seed))
+    found = list(check_network(network, spec, Probes.draw(spec, real, threat.k, seed), seed))
     if any(bool(images.is_(Outcome.FOOLING).any()) for images in (evaluated or {}).values()):
         return found
     return found + check_attacks(
@@ -134,9 +143,11 @@ def session_findings(session: Session) -> list[Finding]:
 
 
 def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int) -> Iterator[Finding]:
-    """What can be seen without any attack; about 2,000 passes, an image counted each time."""
+    """What can be seen without any attack; about 5,000 passes, an image counted each time."""
     checks: tuple[Callable[[], str | None], ...] = (
         lambda: _zero_gradient(network, probes),
+        lambda: _blind_rejection(network, spec, probes),
+        lambda: _cliff(network, spec, probes),
         lambda: _misleading_gradient(network, spec, probes),
         lambda: _randomised(network, probes),
         lambda: _batch_dependent(network, probes),
@@ -145,7 +156,8 @@ def check_network(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int
         lambda: _saturated(network, probes),
     )
     causes = (
-        *(Cause.ZERO_GRADIENT, Cause.MISLEADING_GRADIENT, Cause.RANDOMISED, Cause.BATCH_DEPENDENT),
+        *(Cause.ZERO_GRADIENT, Cause.BLIND_REJECTION, Cause.CLIFF),
+        *(Cause.MISLEADING_GRADIENT, Cause.RANDOMISED, Cause.BATCH_DEPENDENT),
         *(Cause.NOT_LOGITS, Cause.QUANTISED_INPUT, Cause.SATURATED),
     )
     for cause, check in zip(causes, checks, strict=True):
@@ -169,6 +181,64 @@ def _useful(found: Tensor, slopes: Tensor) -> Tensor:
     return reach.isfinite() & (reach > USELESS * found.abs().clamp_min(1))
 
 
+def _blind_rejection(network: nn.Module, spec: ImageSpec, probes: Probes) -> str | None:
+    """Where fake classes hold an image, the odds of a real one should have a slope: it is all that leads out.
+
+    The margin of one real class may have one all the same, that of the classifier behind a gate which opens and shuts.
+    """
+
+    def odds(logits: Tensor) -> Tensor:
+        real, fake = logits[:, : spec.real_classes], logits[:, spec.real_classes :]
+        return real.logsumexp(dim=1) - fake.logsumexp(dim=1)
+
+    for name, images in probes.starts.items():
+        if logits_of(network, images[:1]).shape[1] <= spec.real_classes:
+            return None
+        found, slopes = _slopes(network, images, odds)
+        reach = slopes.abs().flatten(1).sum(dim=1)
+        held = found < -HELD
+        blind = held & ~(reach.isfinite() & (reach > BLIND * found.abs()))
+        if held.sum() >= TARGETS // 4 and blind.sum() >= MOST * held.sum():
+            return (
+                f"{int(blind.sum())} of {int(held.sum())} starts from {name} are held by fake classes, and no slope "
+                "leads out: the odds of the real classes have next to none."
+            )
+    return None
+
+
+def _cliff(network: nn.Module, spec: ImageSpec, probes: Probes) -> str | None:
+    """On the way from a real image to noise, belief should not fall at one point, from slopes that tell nothing of it.
+
+    Whoever stands below sees no way up. The place where half of the fall is behind is bisected; a network that falls
+    there by a step has as much of it left within the last bit of the way.
+    """
+    real = probes.starts["real"]
+    classes = logits_of(network, real)[:, : spec.real_classes].argmax(dim=1)
+
+    def seen(images: Tensor) -> tuple[Tensor, Tensor]:
+        return margin_slopes(network, images, classes)
+
+    for name, noise in probes.starts.items():
+        if name == "real":
+            continue
+        above, below = (margins(logits_of(network, images), classes) for images in (real, noise))
+        near, far, middle = real, noise, (above + below) / 2
+        for _ in range(BISECTIONS):
+            half = (near + far) / 2
+            upper = (margins(logits_of(network, half), classes) > middle).view(-1, 1, 1, 1)
+            near, far = torch.where(upper, half, near), torch.where(upper, far, half)
+        (before, slopes), (after, slopes_below) = seen(near), seen(far)
+        told = torch.stack([(each * (far - near)).flatten(1).sum(dim=1).abs() for each in (slopes, slopes_below)])
+        falls = (above > HELD) & (below < HELD)
+        blind = falls & (before - after > CLIFF * (above - below)) & ~(told.amax(dim=0) > SEEN * (before - after))
+        if falls.sum() >= TARGETS // 4 and blind.sum() >= MOST * falls.sum():
+            return (
+                f"On {int(blind.sum())} of {int(falls.sum())} ways from a real image to {name} most of the margin goes "
+                "at one point, of which no slope tells."
+            )
+    return None
+
+
 def _misleading_gradient(network: nn.Module, spec: ImageSpec, probes: Probes) -> str | None:
     """Steps along the slopes should raise margins where images lie, on the value grid: a few levels away, and further.
 
@@ -183,14 +253,14 @@ def _misleading_gradient(network: nn.Module, spec: ImageSpec, probes: Probes) ->
             continue
         steps = slopes[useful] / slopes[useful].abs().amax(dim=(1, 2, 3), keepdim=True)
         n = int(useful.sum())
-        for lengths in (few, (max(FAR, few[0]),)):
+        for lengths, said in ((few, "a few grid levels"), ((max(FAR, few[0]),), "an eighth of the range")):
             paths = (spec.round(images[useful] + length * steps) for length in lengths)
             reached = (margins(logits_of(network, moved, gradients=True), probes.targets[useful]) for moved in paths)
             risen = max(int((after > before[useful]).sum()) for after in reached)
             if risen < AGREES * n:
                 return (
-                    f"A step along the gradient of the margin does not raise it at {n - risen} of {n} starts from "
-                    f"{name}."
+                    f"A step of {said} along the gradient of the margin does not raise it at {n - risen} of {n} "
+                    f"starts from {name}."
                 )
     return None
 
@@ -210,11 +280,16 @@ def margin_slopes(network: nn.Module, images: Tensor, targets: Tensor) -> tuple[
     Returns:
         [N] and [N, C, H, W], on the CPU.
     """
+    return _slopes(network, images, lambda logits: margins(logits, targets.to(logits.device)))
+
+
+def _slopes(network: nn.Module, images: Tensor, what: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """A number of each row of logits, and its gradient by the image; zero where the network cuts the graph."""
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    seen, targets = images.to(device).requires_grad_(), targets.to(device)
+    seen = images.to(device).requires_grad_()
     logits = network(seen)
-    found = margins(logits, targets)
+    found = what(logits.float())
     slope = torch.autograd.grad(found.sum(), seen, allow_unused=True)[0] if logits.requires_grad else None
     return found.detach().cpu(), torch.zeros_like(images) if slope is None else slope.cpu()
 
@@ -287,6 +362,8 @@ def _quantised(network: nn.Module, spec: ImageSpec, probes: Probes, seed: int) -
 def _saturated(network: nn.Module, probes: Probes) -> str | None:
     share = {}
     for name, images in probes.starts.items():
+        if name == SPARSE:  # a sound detector may be as sure as that there
+            continue
         probability = logits_of(network, images).softmax(dim=1)
         share[name] = float(((probability == 0) | (probability == 1)).all(dim=1).float().mean())
     if min(share.values()) >= MOST:

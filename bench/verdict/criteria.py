@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.consistency import NAMES
+from bench.consistency import NAMES, REAL
 from bench.record import AttackRow, ClassRow, CriterionRecord, Ratio, VerdictName
 from bench.thresholds import Thresholds
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
@@ -96,12 +96,13 @@ def decide(measurement: Measurement, thresholds: Thresholds) -> CriterionRecord:
     criterion = CRITERIA[measurement.id]
     rows = attack_rows(measurement, thresholds)
     decided = _decide(criterion, measurement, thresholds)
-    classes = _class_rows(measurement.per_class, decided.threshold, criterion.direction)
+    asked = thresholds.real.accuracy if criterion.id in REAL else decided.threshold  # their rows are of accuracy
+    classes = _class_rows(measurement.per_class, asked, criterion.direction)
     verdict, reason = decided.verdict, decided.reason
     failing = [row.label for row in classes if row.fails]
     if failing and verdict in (PASS, INCONCLUSIVE):
         verdict = FAIL
-        reason = f"{reason} Class {', '.join(failing)} misses the threshold on its own (Holm): {criterion.on_fail}."
+        reason = f"{reason} Class {', '.join(failing)} misses {percent(asked)} on its own (Holm): {criterion.on_fail}."
     if known := measurement.figures.get("known_fooling"):
         fool = "1 image fools" if known == 1 else f"{known:.0f} images fool"
         reason = (
@@ -145,7 +146,7 @@ def _decide(criterion: Criterion, measurement: Measurement, thresholds: Threshol
             for name, counts in measurement.measures.items()
         ]
         return min(parts, key=_Decided.severity)
-    if criterion.id in (9, 10):
+    if criterion.id in REAL:
         return _rate(criterion, Counts(successes=0, n=0), thresholds.real.accuracy)
     threshold = thresholds.rates[criterion.id]
     if measurement.total is not None:

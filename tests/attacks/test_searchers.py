@@ -12,7 +12,7 @@ from torch import nn
 from attacks.greedy_saliency import PATIENCE, greedy_saliency
 from attacks.map_elites import Archive, all_margins, map_elites, mutate
 from attacks.search import Best, margin
-from attacks.sparse_pgd import Sparse, redraw_stuck, sparse_pgd_projected, sparse_pgd_unprojected, step
+from attacks.sparse_pgd import Sparse, redraw_stuck, select, sparse_pgd_projected, sparse_pgd_unprojected, step
 from attacks.sparse_rs import ALPHA_INIT, alpha, sparse_rs
 from bench.meter import Meter
 from bench.types import ThreatModel, lit_pixels
@@ -171,6 +171,19 @@ def test_a_dense_start_begins_with_its_brightest_pixels(attack):
     recorder = Recorder(random_linear((1, 8, 8), 3), spec_of((1, 8, 8), 3, levels=255))
     attacked(attack, recorder, torch.tensor([0]), k=6, passes=2, start=start)
     assert torch.equal(recorder.batches[0] > 0, start > 57.5 / 64)
+
+
+@pytest.mark.parametrize("count", [2, 100])  # a few images are sorted out exactly, many by bisecting
+def test_a_sparse_start_leaves_the_mask_of_sparse_pgd_room_for_more(count):
+    start = torch.zeros(count, 1, 28, 28)
+    start[:, :, 10:18, 10:18] = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0)) / 2 + 0.1
+    meter = Meter(random_linear((1, 28, 28), 3), spec_of((1, 28, 28), 3))
+    best = Best(meter, torch.zeros(count, dtype=torch.long), ThreatModel(0.9, 300))
+    state = Sparse.at(meter, best, start, None, torch.Generator().manual_seed(0))
+    chosen = select(state, 300)
+    assert bool((chosen[start > 0] == 1).all())
+    assert bool((chosen.flatten(1).sum(dim=1) >= 270).all())
+    assert bool((state.m.sigmoid() * (1 - state.m.sigmoid()) > 0).all())  # else the mask could not move there
 
 
 def test_finished_images_leave_the_batch(attack):

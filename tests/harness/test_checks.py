@@ -6,6 +6,7 @@ import pytest
 import torch
 from planted.networks import (
     CutGraph,
+    Damps,
     DetectsEverything,
     DrawnToGrid,
     HardStep,
@@ -16,6 +17,7 @@ from planted.networks import (
     Quantised,
     Robust,
     Saturated,
+    ShutsOut,
     Stochastic,
     StopsGradients,
     WatchesForGradients,
@@ -34,7 +36,7 @@ THREAT = ThreatModel(0.9, 24)
 
 def network_causes(network, spec=None, real=None):
     spec, real = spec or digits().spec, digits().a_val.images if real is None else real
-    return {finding.cause for finding in check_network(network, spec, Probes.draw(spec, real, 0), 0)}
+    return {finding.cause for finding in check_network(network, spec, Probes.draw(spec, real, THREAT.k, 0), 0)}
 
 
 def causes(network, attacks, budget, evaluated=None):
@@ -52,13 +54,25 @@ def causes(network, attacks, budget, evaluated=None):
     return {finding.cause for finding in found}
 
 
+def shuts_out(network):
+    return ShutsOut(network, digits().a_train.images, 1.8)
+
+
+def shuts_out_sparse(network):
+    return ShutsOut(network, digits().a_train.images, 1.8, up_to=THREAT.k)
+
+
+def damps(network):
+    return Damps(network, digits().a_train.images, 1.8)
+
+
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        (HardStep, {Cause.ZERO_GRADIENT}),
+        (HardStep, {Cause.ZERO_GRADIENT, Cause.CLIFF}),
         (CutGraph, {Cause.ZERO_GRADIENT, Cause.QUANTISED_INPUT}),
-        (DetectsEverything, {Cause.ZERO_GRADIENT}),
-        (Stochastic, {Cause.RANDOMISED, Cause.BATCH_DEPENDENT}),
+        (DetectsEverything, {Cause.ZERO_GRADIENT, Cause.BLIND_REJECTION}),
+        (Stochastic, {Cause.RANDOMISED, Cause.BATCH_DEPENDENT, Cause.MISLEADING_GRADIENT}),  # a step is lost in noise
         (WatchesForGradients, {Cause.RANDOMISED}),
         (JudgedByCompany, {Cause.BATCH_DEPENDENT}),
         (Probabilities, {Cause.NOT_LOGITS, Cause.MISLEADING_GRADIENT}),  # too steep to follow by a grid level
@@ -66,11 +80,20 @@ def causes(network, attacks, budget, evaluated=None):
         (Saturated, {Cause.SATURATED}),
         (LeadsAstray, {Cause.MISLEADING_GRADIENT}),
         (DrawnToGrid, {Cause.MISLEADING_GRADIENT}),
+        (shuts_out, {Cause.BLIND_REJECTION, Cause.CLIFF}),
+        (shuts_out_sparse, {Cause.BLIND_REJECTION}),  # between real images and noise there is no way it bars
+        (damps, {Cause.CLIFF}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_fault_of_the_network_is_named(plant, expected):
     assert expected <= network_causes(plant(classifier())) <= expected | {Cause.QUANTISED_INPUT}
+
+
+def test_a_slope_that_leads_nowhere_is_told_with_the_length_of_the_step():
+    probes = Probes.draw(digits().spec, digits().a_val.images, THREAT.k, 0)
+    (told,) = check_network(DrawnToGrid(classifier()), digits().spec, probes, 0)
+    assert told.sentence.startswith("A step of a few grid levels along the gradient of the margin does not raise it")
 
 
 class StraightThrough(Planted):
@@ -107,9 +130,12 @@ class InfiniteSlopes(Planted):
         return torch.cat([self.classifier(images), root], dim=1)
 
 
-@pytest.mark.parametrize(("plant", "expected"), [(Alone, Cause.BATCH_DEPENDENT), (InfiniteSlopes, Cause.ZERO_GRADIENT)])
+@pytest.mark.parametrize(
+    ("plant", "expected"),
+    [(Alone, {Cause.BATCH_DEPENDENT, Cause.BLIND_REJECTION}), (InfiniteSlopes, {Cause.ZERO_GRADIENT})],
+)
 def test_a_fault_is_not_hidden_by_a_large_number(plant, expected):
-    assert network_causes(plant(classifier())) == {expected}
+    assert network_causes(plant(classifier())) == expected
 
 
 class Same(Planted):
@@ -131,7 +157,7 @@ class Same(Planted):
         lambda z: z * 1e-3,  # small slopes
         lambda z: z * 5,
         lambda z: torch.nn.functional.pad(z, (0, 1), value=-1e9),  # a class that never comes
-        lambda z: torch.cat([z, z.logsumexp(dim=1, keepdim=True) + 50], dim=1),  # always sure that it is fake
+        lambda z: torch.cat([z, z.square().mean(dim=1, keepdim=True) + 50], dim=1),  # always sure that it is fake
         lambda z: z - 1e3,
         lambda z: z - z.mean(dim=1, keepdim=True) + 0.1,  # rows sum to 1, as those of probabilities
     ],
@@ -153,7 +179,8 @@ def test_ordinary_and_robust_networks_are_silent():
 
 def test_a_loss_that_does_not_fall():
     network = StopsGradients(classifier(), digits().a_train.images, 1.8)
-    assert {Cause.LOSS_STUCK, Cause.ZERO_GRADIENT} == causes(network, {"l1": ATTACKS["l1_sparse"]}, Budget(50, 1))
+    blind = {Cause.LOSS_STUCK, Cause.ZERO_GRADIENT, Cause.BLIND_REJECTION, Cause.CLIFF}
+    assert blind == causes(network, {"l1": ATTACKS["l1_sparse"]}, Budget(50, 1))
 
 
 def test_black_box_ahead_of_gradients():

@@ -126,6 +126,41 @@ class StopsGradients(Detector):
         return torch.cdist(images.flatten(1), self.digits).amin(dim=1) > self.limit
 
 
+class ShutsOut(Planted):
+    """A digit's classifier behind a gate that opens near the digits it was shown, and shuts with a step.
+
+    The classes keep their slopes behind the shut gate, so that a margin rises and nothing comes of it.
+
+    Args:
+        up_to: with more lit pixels the gate stands open, if given.
+    """
+
+    def __init__(self, classifier: nn.Module, digits: Tensor, limit: float, up_to: int | None = None):
+        super().__init__(classifier)
+        self.register_buffer("digits", digits.flatten(1))
+        self.limit = limit
+        self.up_to = up_to
+
+    @torch.no_grad()
+    def shut(self, images: Tensor) -> Tensor:
+        """[N, 1] bool."""
+        shut = torch.cdist(images.flatten(1), self.digits).amin(dim=1) > self.limit
+        if self.up_to is not None:
+            shut &= (images > 0).flatten(1).sum(dim=1) <= self.up_to
+        return shut[:, None]
+
+    def forward(self, images: Tensor) -> Tensor:
+        real, gate = self.classifier(images).log_softmax(dim=1), torch.where(self.shut(images), -CERTAIN, CERTAIN) / 2
+        return torch.cat([real + nn.functional.logsigmoid(gate), nn.functional.logsigmoid(-gate)], dim=1)
+
+
+class Damps(ShutsOut):
+    """The same without a fake class: what is far from digits gets the same logits, a hundred times smaller."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images) * torch.where(self.shut(images), 0.01, 1.0)
+
+
 class KnowsOneAttack(Detector):
     """Rejects by the pixel statistics of one attack's images, however they are arranged: their sorted values."""
 

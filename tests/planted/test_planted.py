@@ -18,6 +18,7 @@ from planted.networks import (
     Remembers,
     Robust,
     Saturated,
+    ShutsOut,
     Stochastic,
     StopsGradients,
     Wary,
@@ -25,9 +26,9 @@ from planted.networks import (
 from planted.stand_in import ATTACKS, ENOUGH, FEW, Planted, classifier, digits, judge, on_digits, trained
 from torch import Tensor, nn
 
+from bench.harness.altered_real import altered_real, familiar, thinned_real
 from bench.harness.detection import detected
 from bench.harness.generate import balanced_targets, generate
-from bench.harness.thinned_real import thinned_real
 from bench.health import Cause
 from bench.materials.data import Split, load
 from bench.materials.judge import fit_judge
@@ -35,7 +36,7 @@ from bench.materials.networks import build, mlp
 from bench.materials.training import train_classifier
 from bench.record import VerdictName
 from bench.seeds import generator
-from bench.types import Budget, Outcome, ThreatModel
+from bench.types import Budget, Outcome, ThreatModel, lit_pixels
 from bench.verify import logits_of, verify
 
 PASS, FAIL, INCONCLUSIVE = VerdictName.PASS, VerdictName.FAIL, VerdictName.INCONCLUSIVE
@@ -87,6 +88,38 @@ def test_real_images_that_lose_pixels_show_what_a_detector_lets_through(tmp_path
     assert guarded.counts()["fooling"] > FEW / 3
     assert not len(among(guarded.images, digits().b_train.images))
     assert thinned_real(on_digits(Robust(classifier(), judge()), tmp_path / "b")).counts()["fooling"] == 0
+
+
+@pytest.mark.parametrize("up_to", [None, 24], ids=["everywhere", "where sparse"])
+def test_a_detector_that_leaves_the_classes_their_slopes_is_not_certified(up_to, tmp_path):
+    """Every margin rises, so that no slope is missed, and no attack gets in; dim digits do."""
+    session = on_digits(ShutsOut(classifier(), digits().a_train.images, LIMIT, up_to), tmp_path, images=ENOUGH)
+    record = session.verdict(8)
+    assert sum(session.fooled().values()) == 0
+    assert record.verdict == FAIL
+    assert record.figures["known_fooling"] > 100
+    assert Cause.BLIND_REJECTION in causes(session)
+
+
+def test_real_images_that_were_altered_show_what_a_detector_lets_through(tmp_path):
+    """With what counts as an own class left out, what no judge knows: nothing on a network without holes."""
+    guarded = on_digits(ShutsOut(classifier(), digits().a_train.images, LIMIT), tmp_path / "a")
+    shown = list(altered_real(guarded))
+    assert sum(map(len, (images for images, _ in shown))) > FEW
+    for images, own in shown:
+        assert (lit_pixels(images) <= guarded.k).all()
+        assert torch.equal(images, guarded.spec.round(images))
+        assert set(own.tolist()) <= {-1, *range(10)}
+    assert {int(own) for _, all_own in shown for own in all_own} >= {-1, 0}
+    sound = on_digits(Robust(classifier(), judge()), tmp_path / "b")
+    assert not (torch.cat([judge().score(images) for images, _ in altered_real(sound)]) > judge().strict).any()
+
+
+def test_what_is_altered_are_images_of_both_halves_that_are_not_odd(tmp_path):
+    found = familiar(on_digits(classifier(), tmp_path))
+    assert len(among(found.images, digits().a_train.images)) > FEW / 2
+    assert len(among(found.images, digits().b_train.images)) > FEW / 2
+    assert (found.score <= judge().working).all()
 
 
 def among(images: Tensor, others: Tensor) -> Tensor:

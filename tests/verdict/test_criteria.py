@@ -115,6 +115,17 @@ def test_one_class_far_off_fails_a_criterion_that_holds_on_the_whole():
     assert [row.fails for row in record.per_class] == [False] * 9 + [True]
 
 
+@pytest.mark.parametrize("confident", [0.9 * 0.98, 0.99])
+def test_a_class_is_held_to_the_accuracy_that_is_asked_whichever_rate_decides(confident):
+    assert ALLOWED.real.confident_accuracy < 0.9 < ALLOWED.real.accuracy
+    classes = {str(c): Counts(successes=1000, n=1000) for c in range(9)} | {"9": Counts(successes=900, n=1000)}
+    measures = {"accuracy": Counts(successes=9900, n=10000)}
+    measures["confident_accuracy"] = Counts(successes=round(10000 * confident), n=10000)
+    record = decide(Measurement(id=10, measures=measures, per_class=classes), ALLOWED)
+    assert record.verdict == "fail"
+    assert f"Class 9 misses {percent(ALLOWED.real.accuracy)} on its own" in record.reason
+
+
 @pytest.mark.parametrize("criterion", PROCESS_SCOPE)
 def test_every_sentence_tells_observed_allowed_and_what_to_do(criterion):
     counts = Counts(successes=150, n=300)
