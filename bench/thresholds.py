@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -53,14 +54,32 @@ def load_thresholds(dataset: str, override: Path | None = None) -> Thresholds:
         for section, values in _read(override).items():
             if section not in table or not isinstance(values, dict):
                 raise BadInputError(f"{override}: unknown section [{section}]; expected [rates] or [real.<data set>]")
+            if section == "real":
+                _check_names(override, values, dataset.split(":", 1)[0], table["real"])
             _merge(table[section], values)
     real = table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
     try:
         return Thresholds(rates=table["rates"], real=real)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"][-1:] == ("[key]",):
+            raise BadInputError(
+                f"{override or THRESHOLDS}: [rates] has {first['loc'][-2]}; expected criteria 0 to 8, and for 9 and 10 "
+                f"[real.{dataset}]"
+            ) from None
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{override or THRESHOLDS}: {where}: {first['msg']}; expected a rate in [0, 1]") from None
+
+
+def _check_names(path: Path, given: dict, dataset: str, known: dict) -> None:
+    """A section under a name that nothing reads would be silently without effect."""
+    if unknown := [name for name in given if name not in (dataset, *known)]:
+        close = difflib.get_close_matches(unknown[0], [dataset, *known], n=1)
+        hint = f"did you mean [real.{close[0]}]? " if close else ""
+        raise BadInputError(
+            f"{path}: unknown section [real.{unknown[0]}]; {hint}expected [real.{dataset}] for this data set, or "
+            "[real.default]"
+        )
 
 
 def _merge(into: dict, values: dict) -> None:

@@ -99,7 +99,7 @@ def check_names(config: Config, trust_code: bool) -> None:
     """
     for field, registry, name in (("defense", DEFENSES, config.defense), ("network", NETWORKS, config.network)):
         if name is not None and not trust_code and not _known(registry, name):
-            raise RefusedError(field, repr(name), "code that is no part of Distal; --trust-code lets it be imported")
+            raise RefusedError(field, repr(name), "code that is no part of Distal, not imported without --trust-code")
     for place, name in enumerate(config.attacks):
         if ":" not in name and name not in ATTACKS.names():
             found = "an attack unknown here; expected one of Distal's, or one named as module:function"

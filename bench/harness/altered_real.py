@@ -12,7 +12,6 @@ from bench.harness.alterations import LESS, OTHERWISE, Material
 from bench.harness.gallery import CONFIDENT
 from bench.materials.split import Split
 from bench.seeds import generator
-from bench.types import Outcome
 from bench.verify import Verified, logits_of, verify
 
 if TYPE_CHECKING:
@@ -39,44 +38,26 @@ def _some(half: Split, n: int, draw: torch.Generator) -> Split:
     return half[torch.randperm(len(half), generator=draw)[:n]]
 
 
-def thinned_real(session: Session) -> Verified:
-    """What is left of real images when pixels go for as long as the final network is sure of their class.
-
-    A detector that says nothing until an image is far enough from real ones gives attacks no slope to follow, yet
-    lets through what a real image becomes on its way out.
-
-    Returns:
-        Those that the judge rejects now; no real image is among them.
-
-    Raises:
-        NonFiniteError: the final network's logits are not finite.
-    """
-    left = _thinned(session)
-    return left[left.is_(Outcome.FOOLING, Outcome.BORDERLINE)]
-
-
-def _thinned(session: Session) -> Verified:
-    return session.gallery.or_thinned("thinned-real", session.gallery.reference, familiar(session))
-
-
 def altered_real(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
-    """Real images, and what is left of them, dimmed, cut, moved or mixed, with at most k pixels.
+    """Real images and what is left of them, as they are, dimmed, cut, moved and mixed, with at most k pixels.
 
-    A detector may work on another view of the image than the judge's, its contrast stretched, say, and let through
-    what no search comes by.
+    Left is what remains when pixels go for as long as the final network is sure: a detector that says nothing until an
+    image is far enough from real ones gives attacks no slope to follow, yet lets through what a real image becomes on
+    its way out. It may also work on another view of the image than the judge's, its contrast stretched, say.
 
     Yields:
         Images [n, C, H, W] that the judge rejects and the final network is sure of, for some class; for each the class
-        [n] that is not asked about: the real image's own where light was added or moved, since that may leave it what it is; -1 where
-        it was only taken away.
+        [n] that is not asked about: the real image's own where light was added or moved, since that may leave it what
+        it is; -1 where it was only taken away.
 
     Raises:
         NonFiniteError: the final network's logits are not finite.
     """
-    draw = generator(session.settings.seed, "altered real")
-    for found in (familiar(session), _thinned(session)):
-        if not len(found.targets):
-            continue
+    draw, whole = generator(session.settings.seed, "altered real"), familiar(session)
+    if not len(whole.targets):
+        return
+    left = session.gallery.or_thinned("thinned-real", session.gallery.reference, whole)
+    for found in (whole, left):
         images = _brightest(found.images, session.k)
         others = images[torch.randperm(len(images), generator=draw)]
         real, nothing_less = Material(images, others, draw), torch.full_like(found.targets, -1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import NonFiniteError
-from bench.harness.altered_real import altered_real, thinned_real
+from bench.harness.altered_real import altered_real
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.generate import nothing
 from bench.harness.perturbed import added_to_real
@@ -44,9 +44,9 @@ class Known:
     Made on others, for every class: those of the control, of network B and of past networks that criteria 0, 1, 6 and
     7 look at, every round's (what training made and what was held out, rounds after the certified one included, the
     first of which attacked it), the evolution's, those made on the final network without its fake classes, real images
-    with what fools the control added, for every class but the real one, what is left of real images that lost pixels,
-    and both of these dimmed, cut, moved and mixed. What it is sure of and doesn't fool it yet is thinned. Criteria 2 to
-    7 let a few of them through; that there are no fooling images can't.
+    with what fools the control added, for every class but the real one, and real images and what is left of those that
+    lost pixels, as they are, dimmed, cut, moved and mixed. What it is sure of and doesn't fool it yet is thinned.
+    Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
 
     Attributes:
         broken: what could not be shown to the final network, in words -> why, for those asked for so far.
@@ -124,8 +124,6 @@ class Known:
                 yield from map(Shown.anew, gallery.sweep("control", attack).values())
             yield from (Shown.anew(drawn) for index, drawn in session.evolution.steps() if index != session.selected)
             yield from (Shown(images, labels) for images, labels in added_to_real(session))
-            with self._noting("Real images that lost pixels"):
-                yield Shown.anew(thinned_real(session))
             with self._noting("Real images that were altered"):
                 yield from (Shown(images, own) for images, own in altered_real(session))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.errors import NonFiniteError
+from bench.errors import BadInputError, NonFiniteError
 from bench.harness.certify import certify, criteria_in, scope_of
 from bench.harness.options import settings_from
 from bench.harness.preflight import preflight
@@ -47,6 +47,9 @@ class Run:
         if self.settings.device != "cpu":  # there it imports a compiler, for operations that are deterministic anyway
             torch.use_deterministic_algorithms(True)
         preflight(self.session)
+        prove, pixels = self.config.option.prove, self.session.spec.pixels
+        if prove is not None and prove > pixels:
+            raise BadInputError(f"--prove {prove}; expected at most {pixels}, the pixels of an image")
         # Proofs and verdicts are about float32, whatever a user's code asked for when it was imported.
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
@@ -18,7 +19,7 @@ from bench.types import ImageSpec, NetworkFactory
 Weights = dict[str, Tensor]
 
 ANSI = re.compile(r"\x1b\[[\d;]*m")  # torch colours some of its messages
-PARALLEL = "module."  # what DataParallel and DistributedDataParallel put before every name
+PREFIXES = ("module.", "_orig_mod.")  # what parallel training and torch.compile put before every name
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts commonly file weights under
 
 
@@ -82,12 +83,18 @@ def read_weights(path: Path) -> Weights:
         BadInputError: no such file, or one that is not weights.
     """
     path = Path(path)
-    if path.suffix not in READERS:
+    kind = path.suffix.lower()
+    if kind not in READERS:
         raise BadInputError(f"{path} is not a checkpoint; expected a file named {', '.join(READERS)}")
     if not path.is_file():
         raise BadInputError(f"no file {path}; expected a checkpoint: check the path")
     try:
-        weights = READERS[path.suffix](path)
+        weights = READERS[kind](path)
+    except UnpicklingError:  # weights_only: what is no tensor is code to be run
+        raise BadInputError(
+            f"{path} holds more than tensors, a whole network maybe, or is damaged; expected a state dict: save "
+            "network.state_dict()"
+        ) from None
     except Exception as error:  # damaged files fail in any of the two libraries' ways
         reason = ANSI.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
         raise BadInputError(
@@ -121,9 +128,10 @@ def _checked(path: Path, weights: object) -> Weights:
 
 
 def _bare(weights: Weights) -> Weights:
-    """Without the prefix of parallel training, where every name has it."""
-    if all(name.startswith(PARALLEL) for name in weights):
-        return {name.removeprefix(PARALLEL): tensor for name, tensor in weights.items()}
+    """Without the prefixes of parallel training and compilation, in any order, where every name has them."""
+    for prefix in PREFIXES * 2:
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return weights
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.consistency import NAMES, REAL
+from bench.consistency import NAMES, REAL, REQUIRED_ATTACKS
 from bench.record import AttackRow, ClassRow, CriterionRecord, Ratio, VerdictName
 from bench.thresholds import Thresholds
 from bench.verdict.measurement import AttackCounts, Counts, Measurement
@@ -158,6 +158,9 @@ def _decide(criterion: Criterion, measurement: Measurement, thresholds: Threshol
         for decided in [_attack_rate(criterion, name, counts, threshold)]
         if counts.required or (decided.verdict == FAIL and criterion.id in (6, 7))
     ]
+    if not parts and any(not counts.not_applicable for counts in measurement.per_attack.values()):
+        reason = f"No attack that decides this was asked for; run without --attack, or add {REQUIRED_ATTACKS[0]}."
+        return _Decided(INCONCLUSIVE, ratio(0, 0), threshold, reason)
     return min(parts, key=_Decided.severity, default=_rate(criterion, Counts(successes=0, n=0), threshold))
 
 

@@ -286,7 +286,7 @@ def test_a_strangers_code_is_not_imported(folder, refused, tmp_path, monkeypatch
     for name in ("strange_code:thing", "gated:strange_code:thing", "os:abort"):
         change_json(folder, "config.json", lambda config, name=name: config.update({field: name}))
         change_certificate(folder, **{field: name})
-        found = "code that is no part of Distal; --trust-code lets it be imported"
+        found = "code that is no part of Distal, not imported without --trust-code"
         assert refused(folder) == [f"{field}: {name!r} is said, {found} was found"]
     assert "strange_code" not in sys.modules
 

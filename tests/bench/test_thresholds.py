@@ -34,11 +34,31 @@ def test_a_higher_allowance_for_criterion_8_is_looser(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["[rates]\n3 = 1.5\n", "[rates]\n12 = 0.5\n", "[rate]\n3 = 0.5\n", "rates = 3", "[rates", "[rates]\n3 = nan\n"],
+    [
+        "[real.digit]\naccuracy = 0.1\n",
+        "[rates]\n3 = 1.5\n",
+        "[rates]\n12 = 0.5\n",
+        "[rate]\n3 = 0.5\n",
+        "rates = 3",
+        "[rates",
+        "[rates]\n3 = nan\n",
+    ],
 )
 def test_bad_files_are_refused_by_name(tmp_path, text):
     with pytest.raises(BadInputError, match=r"own\.toml"):
         load_thresholds("digits", write(tmp_path, text))
+
+
+def test_a_section_that_nothing_reads_is_refused_with_the_one_that_was_meant(tmp_path):
+    with pytest.raises(BadInputError, match=r"did you mean \[real\.digits\]\?"):
+        load_thresholds("digits", write(tmp_path, "[real.digit]\naccuracy = 0.1\n"))
+    own = write(tmp_path, "[real.folder]\naccuracy = 0.1\n[real.mnist]\naccuracy = 0.2\n")
+    assert load_thresholds("folder:photos", own).real.accuracy == 0.1
+
+
+def test_a_criterion_that_has_no_rate_is_told_from_a_rate_that_is_none(tmp_path):
+    with pytest.raises(BadInputError, match=r"\[rates\] has 11; expected criteria 0 to 8"):
+        load_thresholds("digits", write(tmp_path, "[rates]\n11 = 0.5\n"))
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -132,12 +132,6 @@ def test_real_images_with_fooling_ones_added_are_shown_for_every_class_but_the_r
     assert not len(Known(session()).of("masked").targets)
 
 
-def test_what_is_left_of_real_images_is_shown_with_the_reference_attacks(monkeypatch):
-    monkeypatch.setattr(module, "thinned_real", lambda session: rows([0], [3]))
-    assert Known(session()).of("l1_sparse").targets.tolist() == [0, 1]
-    assert not len(Known(session()).of("masked").targets)
-
-
 def test_real_images_that_were_altered_are_shown_but_for_the_class_that_is_not_asked_about(monkeypatch):
     altered = [(rows([0], [3]).images, torch.tensor([-1, -1])), (rows([0], [3]).images, torch.tensor([0, 0]))]
     monkeypatch.setattr(module, "altered_real", lambda session: iter(altered))
@@ -149,7 +143,6 @@ def test_real_images_that_were_altered_are_shown_but_for_the_class_that_is_not_a
 def nothing_added(monkeypatch):
     """Real images are no business of most tests here."""
     monkeypatch.setattr(module, "added_to_real", lambda session: iter(()))
-    monkeypatch.setattr(module, "thinned_real", lambda session: NOTHING)
     monkeypatch.setattr(module, "altered_real", lambda session: iter(()))
 
 

@@ -35,6 +35,7 @@ def test_a_whole_run_decides_all_eleven_and_names_what_it_wrote(whole):
     assert not certificate.certified
     assert certificate.scope == "process"
     assert certificate.criteria[8].verdict in ("fail", "inconclusive")
+    assert f"\n{whole.certificate.summary}\n" in whole.output
     assert f"certificate: {whole.folder / 'certificate.json'}" in whole.output
     assert f"leaderboard: {whole.root / 'site' / 'index.html'}" in whole.output
     assert (whole.root / "site" / "index.html").exists()

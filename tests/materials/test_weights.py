@@ -52,10 +52,10 @@ def test_saved_weights_come_back(name, tmp_path):
 
 
 def parallel(weights):
-    return {f"module.{name}": weight for name, weight in weights.items()}
+    return {f"module._orig_mod.{name}": weight for name, weight in weights.items()}
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".PT"])
 @pytest.mark.parametrize(
     "wrap", [lambda s: s, lambda s: {"epoch": 3, "state_dict": s}, lambda s: {"model": s}, parallel]
 )
@@ -175,6 +175,13 @@ def test_what_is_not_weights_gets_one_line(tmp_path, name, write):
     told = refusal(lambda: read_weights(tmp_path / name))
     assert name in told
     assert "\x1b" not in told
+
+
+def test_a_whole_network_is_told_in_words_of_our_own(tmp_path):
+    whole_network(tmp_path / "a.pt")
+    told = refusal(lambda: read_weights(tmp_path / "a.pt"))
+    assert "holds more than tensors, a whole network maybe" in told
+    assert "two options" not in told
 
 
 def test_a_missing_checkpoint_is_told_from_a_damaged_one(tmp_path):

@@ -97,6 +97,12 @@ def test_a_criterion_without_any_attack_that_applies_is_inconclusive():
     assert record.per_attack[0].verdict == "not_applicable"
 
 
+def test_without_an_attack_that_decides_it_is_said_what_to_ask_for():
+    record = decide(Measurement(id=0, per_attack={"own": part(60, 60, required=False)}), ALLOWED)
+    assert record.verdict == "inconclusive"
+    assert "add l1_sparse" in record.reason
+
+
 def test_accuracy_and_confident_accuracy_must_both_hold():
     good, bad = Counts(successes=360, n=360), Counts(successes=200, n=360)
     for low in ("accuracy", "confident_accuracy"):
