@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from bench.record import Certificate, CriterionRecord, VerdictName
 from reports.standing import proof_line
-from reports.words import MARKS, allowed, clean, percent
+from reports.words import MARKS, allowed, clean, one_line, percent
 
 WIDTH = 100
 HEADERS = ("id", "criterion", "verdict", "observed", "bound", "allowed", "n")
@@ -24,6 +24,11 @@ def verdict_table(certificate: Certificate) -> str:
         disable_numparse=True,
     )
     return "\n".join([table, *_proof(certificate), *_sentences(certificate)])
+
+
+def closing(certificate: Certificate) -> str:
+    """What a run ends with: the table, and below it whether it is certified, in one line."""
+    return f"{verdict_table(certificate)}\n\n{one_line(certificate.summary)}"
 
 
 def _row(criterion: CriterionRecord) -> tuple[str, ...]:

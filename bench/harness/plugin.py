@@ -162,13 +162,11 @@ def pytest_terminal_summary(terminalreporter) -> None:
     run = terminalreporter.config.stash.get(RUN, None)
     if run is None or terminalreporter.config.option.collectonly:
         return
-    from reports.text import verdict_table
-    from reports.words import one_line
+    from reports.text import closing
 
     terminalreporter.section("distal")
     if run.certificate is not None:
-        terminalreporter.write_line(verdict_table(run.certificate))
-        terminalreporter.write_line(f"\n{one_line(run.certificate.summary)}")
+        terminalreporter.write_line(closing(run.certificate))
         for path, what in zip(run.written, ("certificate", "leaderboard"), strict=True):
             terminalreporter.write_line(f"{what}: {path}")
     if run.problem:
