@@ -31,8 +31,18 @@ class StoreError(Exception):
 
 
 def write_atomic(path: Path, data: bytes) -> str:
-    """Write a file whole or not at all -> its SHA-256."""
-    write_whole(path, data, mode=0o644)
+    """Write a file whole or not at all -> its SHA-256.
+
+    Raises:
+        StoreError: the disk is full, or the file can't be written.
+    """
+    try:
+        write_whole(path, data, mode=0o644)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {error.strerror or error}, nothing was written; make room for {len(data):,} bytes there, and the "
+            "same command goes on from what is stored"
+        ) from None
     return hashlib.sha256(data).hexdigest()
 
 

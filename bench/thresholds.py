@@ -49,15 +49,15 @@ def load_thresholds(dataset: str, override: Path | None = None) -> Thresholds:
     Raises:
         BadInputError: a file that is missing, no TOML, or names what does not exist.
     """
-    table = _read(THRESHOLDS)
+    table, name = _read(THRESHOLDS), dataset.split(":", 1)[0]
     if override is not None:
         for section, values in _read(override).items():
             if section not in table or not isinstance(values, dict):
                 raise BadInputError(f"{override}: unknown section [{section}]; expected [rates] or [real.<data set>]")
             if section == "real":
-                _check_names(override, values, dataset.split(":", 1)[0], table["real"])
+                _check_names(override, values, name, table["real"])
             _merge(table[section], values)
-    real = table["real"]["default"] | table["real"].get(dataset.split(":", 1)[0], {})
+    real = table["real"]["default"] | table["real"].get(name, {})
     try:
         return Thresholds(rates=table["rates"], real=real)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def load_thresholds(dataset: str, override: Path | None = None) -> Thresholds:
         if first["loc"][-1:] == ("[key]",):
             raise BadInputError(
                 f"{override or THRESHOLDS}: [rates] has {first['loc'][-2]}; expected criteria 0 to 8, and for 9 and 10 "
-                f"[real.{dataset}]"
+                f"[real.{name}]"
             ) from None
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{override or THRESHOLDS}: {where}: {first['msg']}; expected a rate in [0, 1]") from None

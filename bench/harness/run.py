@@ -75,6 +75,8 @@ class Run:
                 return
             if self.partial(session):
                 self.problem = f"partial: {len(self.decided)} of 11, nothing certified"
+                if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+                    self.problem += "; the same command, without --fresh, goes on from what is stored"
                 return
             words = ["pytest", *without_places(self.config.invocation_params.args)]
             try:

@@ -121,11 +121,35 @@ def _patch(photo: Tensor, widest: float, source: Source) -> Tensor:
 
 def halves_joined(source: Source) -> Tensor:
     """The left half of one real image and the right half of another, of another class where there is one."""
-    images, labels = source.draw()
-    others, other_labels = source.draw()
+    images, others = _of_two_classes(source)
     middle = source.spec.shape[2] // 2
-    joined = torch.cat([images[..., :middle], others[..., middle:]], dim=3)
-    return joined[labels != other_labels]
+    return torch.cat([images[..., :middle], others[..., middle:]], dim=3)
+
+
+def overlaid(source: Source) -> Tensor:
+    """Two real images of two classes, one upon the other."""
+    images, others = _of_two_classes(source)
+    return torch.maximum(images, others)
+
+
+def one_half(source: Source) -> Tensor:
+    """The upper half of a real image or its lower, the rest dark."""
+    images, _ = source.draw()
+    middle = source.spec.shape[1] // 2
+    rows = torch.arange(source.spec.shape[1]) < middle
+    kept = rows ^ (source.integers(2, N, 1) == 1)  # [N, H]
+    return images * kept[:, None, :, None]
+
+
+def upside_down(source: Source) -> Tensor:
+    """Real images with their rows in reverse, by which some classes stay what they are."""
+    return source.draw()[0].flip(2)
+
+
+def _of_two_classes(source: Source) -> tuple[Tensor, Tensor]:
+    """Pairs of real images; those of one class are left out."""
+    (images, labels), (others, other_labels) = source.draw(), source.draw()
+    return images[labels != other_labels], others[labels != other_labels]
 
 
 CONTROLS: dict[str, tuple[bool, Callable[[Source], Tensor]]] = {
@@ -136,6 +160,9 @@ CONTROLS: dict[str, tuple[bool, Callable[[Source], Tensor]]] = {
     "photographs": (True, photographs),
     "quarters_shuffled": (False, quarters_shuffled),
     "halves_joined": (False, halves_joined),
+    "overlaid": (False, overlaid),
+    "one_half": (False, one_half),
+    "upside_down": (False, upside_down),
 }
 """Name -> (required, how to make its images)."""
 

@@ -1,4 +1,5 @@
 import json
+import resource
 
 import pytest
 import torch
@@ -63,6 +64,18 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         write_atomic(path, "no bytes")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_by_the_file_and_what_it_needs(tmp_path):
+    store, limits = Store(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    store.save_tensors("x.safetensors", {"x": torch.ones(2)})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"y\.safetensors: .*make room for 400,0\d\d bytes there"):
+            store.save_tensors("y.safetensors", {"y": torch.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.safetensors", "x.safetensors.sha256"]
 
 
 def test_a_held_folder_is_refused_and_free_again_after(tmp_path):

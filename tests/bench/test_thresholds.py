@@ -59,6 +59,8 @@ def test_a_section_that_nothing_reads_is_refused_with_the_one_that_was_meant(tmp
 def test_a_criterion_that_has_no_rate_is_told_from_a_rate_that_is_none(tmp_path):
     with pytest.raises(BadInputError, match=r"\[rates\] has 11; expected criteria 0 to 8"):
         load_thresholds("digits", write(tmp_path, "[rates]\n11 = 0.5\n"))
+    with pytest.raises(BadInputError, match=r"for 9 and 10 \[real\.folder\]$"):
+        load_thresholds("folder:photos", write(tmp_path, "[rates]\n11 = 0.5\n"))
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -66,6 +66,14 @@ def test_a_partial_run_certifies_nothing(undefended_root, tmp_path, arguments, c
     assert re.search(rf"partial: {count if count else r'[1-9]'} of 11, nothing certified", partial.output)
 
 
+def test_a_run_that_is_interrupted_says_that_it_goes_on(undefended_root, tmp_path):
+    root = shutil.copytree(undefended_root, tmp_path / "runs")
+    (tmp_path / "stops.py").write_text("def pytest_runtest_teardown(item):\n    raise KeyboardInterrupt\n")
+    stopped = finished(root, "--defense=undefended", "--attack=l1_sparse", "-p", "stops", path=tmp_path)
+    assert stopped.status == pytest.ExitCode.INTERRUPTED
+    assert "nothing certified; the same command, without --fresh, goes on from what is stored" in stopped.output
+
+
 def test_collecting_trains_nothing(tmp_path):
     collected = finished(tmp_path, "--defense=undefended", "--attack=l1_sparse", "--collect-only")
     assert not (collected.folder / "certificate.json").exists()

@@ -48,6 +48,22 @@ def source(shape: tuple[int, int, int], levels: int = 255) -> Source:
     return Source(real, ImageSpec(shape, levels, ("a", "b", "c")), torch.Generator().manual_seed(0))
 
 
+def test_what_is_made_of_real_images_is_what_it_says():
+    of = source((1, 4, 6))
+    seen = {tuple(image.flatten().tolist()) for image in of.real.images}
+
+    def real(image: torch.Tensor) -> bool:
+        return tuple(image.flatten().tolist()) in seen
+
+    assert all(real(image.flip(1)) for image in CONTROLS["upside_down"][1](of))
+    halves = CONTROLS["one_half"][1](of)
+    dark = torch.stack([halves[:, :, :2].sum((1, 2, 3)) == 0, halves[:, :, 2:].sum((1, 2, 3)) == 0])
+    assert bool((dark.sum(dim=0) == 1).all())
+    assert 0.4 < dark[0].float().mean() < 0.6
+    assert not any(real(image) for image in CONTROLS["overlaid"][1](of))
+    assert all(CONTROLS["overlaid"][1](of).mean(dim=(1, 2, 3)) > 0.5)  # brighter than either
+
+
 def single_pixels(n: int) -> torch.Tensor:
     return torch.eye(64)[torch.arange(n) % 64].view(n, 1, 8, 8)
 
