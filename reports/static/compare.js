@@ -3,7 +3,9 @@
   "use strict";
   const view = document.getElementById("compare"), bar = document.getElementById("bar");
   const chosen = new Set();
-  const heads = ["Model", "Certified", "Fooled", ...Array(11).fill(""), "Test accuracy", "Confident accuracy", "Proved up to", "Reached from", "Cost", "Budget, seed"];
+  // A head's lines, as the page's own: "Test<br>accuracy" has no space.
+  const words = head => [...(head.querySelector("button") ?? head).childNodes].map(each => each.textContent.trim()).filter(Boolean).join(" ");
+  const heads = [...(document.querySelector(".board thead tr")?.cells ?? [])].flatMap(head => Array(head.colSpan).fill(words(head)));
   const meanings = [...document.querySelectorAll(".meanings li")].map(item => item.textContent);
   const limits = JSON.parse(document.getElementById("data").textContent).limits;
 
