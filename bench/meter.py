@@ -46,7 +46,8 @@ class Meter:
     def __call__(self, images: Tensor) -> Tensor:
         self.forward_passes += len(images)
         self._check()
-        logits = self.network(images).float()  # as verdicts are made, whatever the network computes in
+        # A copy, since a network may write into what it is handed; in float32, as verdicts are made.
+        logits = self.network(images.clone()).float()
         self._non_finite += (~torch.isfinite(logits.detach())).any(dim=1).sum()  # a tensor: waits for no GPU
         if images.requires_grad:  # a network may cut the graph: its slope is 0 then, not an error
             logits = logits + 0 * images.flatten(1).sum(dim=1, keepdim=True)

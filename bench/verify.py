@@ -14,6 +14,7 @@ from bench.errors import NonFiniteError
 from bench.types import ImageSpec, Judge, Outcome, ThreatModel, lit_pixels
 
 CHUNK = 2048
+NEARLY = 0.06  # of a probability, short of p: asked about alone, since a batch may sway it by less than checks can tell
 OUTCOMES = tuple(Outcome)
 
 
@@ -24,7 +25,8 @@ class Verified:
     Args:
         images: [N, C, H, W] float32 on the value grid.
         targets: [N] real classes.
-        probability: [N] softmax probability of the target over all outputs.
+        probability: [N] softmax probability of the target over all outputs; of a sparse image just short of p the
+            larger of two, in the batch and alone.
         pixels: [N] lit pixels.
         score: [N] the judge's score, NaN-free.
         outcome: [N] index into `OUTCOMES`.
@@ -72,6 +74,11 @@ def logits_of(network: nn.Module, images: Tensor, *, gradients: bool = False) ->
     return logits
 
 
+def alone(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits of images that are asked about one by one -> [N, K + F]."""
+    return torch.cat([logits_of(network, image) for image in images.split(1)])
+
+
 def reached(logits: Tensor, images: Tensor, targets: Tensor, threat: ThreatModel) -> Tensor:
     """Which rounded images are confident and sparse, given their logits -> [N] bool.
 
@@ -110,11 +117,16 @@ def verify(
     images, targets = spec.round(images.detach().cpu()), targets.cpu()
     logits = logits_of(network, images)
     probability = target_probability(logits, targets) if len(targets) else torch.zeros(0)
+    pixels, short = lit_pixels(images), threat.p_of(targets) - probability
+    nearly = ((short > 0) & (short < NEARLY) & (pixels <= threat.k)).nonzero().squeeze(1)
+    if len(nearly):
+        asked_alone = target_probability(alone(network, images[nearly]), targets[nearly])
+        probability[nearly] = torch.maximum(probability[nearly], asked_alone)
     score = judge.score(images).cpu().double()
     if not torch.isfinite(score).all():
         raise NonFiniteError("the judge's scores are not finite")
     undecided = torch.full((len(targets),), OUTCOMES.index(Outcome.NEITHER))
-    return rejudged(Verified(images, targets, probability, lit_pixels(images), score, undecided), threat, judge)
+    return rejudged(Verified(images, targets, probability, pixels, score, undecided), threat, judge)
 
 
 def rejudged(found: Verified, threat: ThreatModel, judge: Judge) -> Verified:

@@ -49,7 +49,7 @@ ROOMS = {
         "bench.verdict.stats",
         "bench.materials",
     ),
-    "bench/proof": ("bench.errors", "bench.types", "bench.materials", "bench.proof", "bench.verify"),
+    "bench/proof": ("bench.errors", "bench.types", "bench.materials", "bench.proof", "bench.seeds", "bench.verify"),
     "bench/harness": ("bench",),
     "bench/audit": ("bench", "attacks"),
     "bench/arsenal": ("bench", "attacks"),

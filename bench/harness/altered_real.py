@@ -64,11 +64,11 @@ def altered_real(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
         for table, own in ((LESS, nothing_less), (OTHERWISE, found.targets)):
             for alter in table.values():
                 made = session.spec.round(_brightest(alter(real), session.k))
-                odd = _odd(session, made)
+                odd = sure_and_odd(session, made)
                 yield made[odd], own[odd]
 
 
-def _odd(session: Session, images: Tensor) -> Tensor:
+def sure_and_odd(session: Session, images: Tensor) -> Tensor:
     """Which the final network is sure of, for any class, and the judge rejects -> [n] indices."""
     classes = torch.arange(session.spec.real_classes)
     probability = logits_of(session.final, images).softmax(dim=1)[:, : len(classes)]

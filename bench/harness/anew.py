@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import torch
 from torch import Tensor, nn
 
-from bench.verify import logits_of
+from bench.verify import alone
 
 CALLS = 8  # of an attack's, from its whole length
 IMAGES = 32  # of a call
@@ -58,8 +57,3 @@ def answered_otherwise(anew: Callable[[], nn.Module], heard: Iterable[tuple[Tens
         f"A fresh copy of the network, asked about one image at a time, answers otherwise for {different} of {asked} "
         "images that attacks asked about on their way."
     )
-
-
-def alone(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits of images that are asked about one by one -> [N, K + F]."""
-    return torch.cat([logits_of(network, image) for image in images.split(1)])

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.harness.anew import alone
 from bench.harness.effort import TARGETS, check_attacks
 from bench.harness.generate import balanced_targets
 from bench.health import Cause, Finding
 from bench.seeds import derive, generator
 from bench.types import Attack, Budget, ImageSpec, Judge, Outcome, ThreatModel
-from bench.verify import Verified, logits_of
+from bench.verify import Verified, alone, logits_of
 
 if TYPE_CHECKING:
     from bench.harness.session import Session
@@ -287,8 +286,8 @@ def _slopes(network: nn.Module, images: Tensor, what: Callable[[Tensor], Tensor]
     """A number of each row of logits, and its gradient by the image; zero where the network cuts the graph."""
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    seen = images.to(device).requires_grad_()
-    logits = network(seen)
+    seen = images.to(device, copy=True).requires_grad_()
+    logits = network(seen.clone())
     found = what(logits.float())
     slope = torch.autograd.grad(found.sum(), seen, allow_unused=True)[0] if logits.requires_grad else None
     return found.detach().cpu(), torch.zeros_like(images) if slope is None else slope.cpu()

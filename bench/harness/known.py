@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.errors import NonFiniteError
 from bench.harness.altered_real import altered_real
+from bench.harness.drawings import drawn
 from bench.harness.gallery import REFERENCE_PROCESS
 from bench.harness.generate import nothing
 from bench.harness.perturbed import added_to_real
@@ -45,8 +46,8 @@ class Known:
     7 look at, every round's (what training made and what was held out, rounds after the certified one included, the
     first of which attacked it), the evolution's, those made on the final network without its fake classes, real images
     with what fools the control added, for every class but the real one, and real images and what is left of those that
-    lost pixels, as they are, dimmed, cut, moved and mixed. What it is sure of and doesn't fool it yet is thinned.
-    Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
+    lost pixels, as they are, dimmed, cut, moved and mixed, and simple drawings. What it is sure of and doesn't fool it
+    yet is thinned. Criteria 2 to 7 let a few of them through; that there are no fooling images can't.
 
     Attributes:
         broken: what could not be shown to the final network, in words -> why, for those asked for so far.
@@ -126,6 +127,8 @@ class Known:
             yield from (Shown(images, labels) for images, labels in added_to_real(session))
             with self._noting("Real images that were altered"):
                 yield from (Shown(images, own) for images, own in altered_real(session))
+            with self._noting("Simple drawings"):
+                yield from (Shown(images, torch.full((len(images),), -1)) for images in drawn(session))
 
     def _taught(self, attack: str) -> Iterator[Shown]:
         """Every round's images, of what training used."""

@@ -39,7 +39,10 @@ class Gated(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         # Each gets images of its own: a first layer that works in place must not change what the other sees.
         a = limited(self.gate(images.clone()))
-        inside = log_softmax(self.classifier(images.clone()), dim=1).clamp(min=-LIMIT)
+        said = self.classifier(images.clone())
+        if type(said) is not Tensor:  # another class may change what becomes of the product
+            raise TypeError(f"the classifier behind a gate answers with a {type(said).__name__}; expected a Tensor")
+        inside = log_softmax(said, dim=1).clamp(min=-LIMIT)
         return torch.cat([inside + logsigmoid(a), logsigmoid(-a)], dim=1)
 
 

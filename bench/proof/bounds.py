@@ -15,11 +15,13 @@ from bench.proof.readers import UnsupportedLayerError
 from bench.proof.rounding import softmax_slack
 from bench.proof.steps import Step, check_untouched, read
 from bench.proof.trace import Trace
+from bench.seeds import generator
 from bench.types import ImageSpec
 
 __all__ = ["Bounds", "UnsupportedLayerError", "bounds", "proved_to", "upper_logit"]
 
 Method = Literal["interval", "linear"]
+TRIED = 32  # images that a network is asked about, whose answers its bounds should hold
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def bounds(network: nn.Module, spec: ImageSpec, ks: Sequence[int], method: Metho
         method: "interval" is quick; "linear" is never looser, and slower by the width of the network.
 
     Raises:
-        UnsupportedLayerError: a layer whose bounds are not known; nothing is proved.
+        UnsupportedLayerError: a layer whose bounds are not known, or a network that leaves them; nothing is proved.
         BadInputError: layers that don't fit, or fewer outputs than real classes.
         NonFiniteError: weights or bounds that are not finite.
         ValueError: a negative k, or another method.
@@ -132,7 +134,7 @@ def _probability(network: nn.Module, spec: ImageSpec, ks: Sequence[int], method:
     outputs, real = steps[-1].shape_out, spec.real_classes
     if len(outputs) != 1 or outputs[0] < real:
         raise BadInputError(f"the network has outputs of shape {tuple(outputs)}; expected ({real} or more,)")
-    margins = _highest(steps, ks, _differences(outputs[0], real), method)
+    margins = _highest(network, spec, steps, ks, _differences(outputs[0], real), method)
     margins = margins.view(len(ks), real, outputs[0] - 1)
     if not torch.isfinite(margins).all():
         raise NonFiniteError("the network's bounds are not finite")
@@ -144,38 +146,61 @@ def _gated(network: Gated, spec: ImageSpec, ks: Sequence[int], method: Method) -
     check_untouched(network)
     steps = read(network.gate, spec.shape, torch.float64)
     _expect_one_output(steps)
-    gate = _highest(steps, ks, torch.ones(1, 1, dtype=torch.float64), method)
+    gate = _highest(network.gate, spec, steps, ks, torch.ones(1, 1, dtype=torch.float64), method)
     if not torch.isfinite(gate).all():
         raise NonFiniteError("the gate's bounds are not finite")
     try:
         classifier = _probability(network.classifier, spec, ks, method).clamp(max=1)
     except UnsupportedLayerError:
         classifier = torch.ones(1, spec.real_classes, dtype=torch.float64)  # what holds of any classifier
-    outputs = _count_outputs(network, spec, gate.device)
+    outputs = _answers(network, torch.zeros(1, *spec.shape, device=gate.device)).shape[1]
     if outputs <= spec.real_classes:
         raise BadInputError(f"the network has {outputs} outputs; expected {spec.real_classes} and the gate's, or more")
     return torch.sigmoid(limited(gate)) * classifier.to(gate.device) + softmax_slack(outputs)
 
 
-def _count_outputs(network: nn.Module, spec: ImageSpec, device: torch.device) -> int:
-    """Outputs of any network, found by running it on a blank image; its mode stays as it was."""
+def _answers(network: nn.Module, images: Tensor) -> Tensor:
+    """What any network says in eval mode; its mode stays as it was."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    outputs = network(torch.zeros(1, *spec.shape, device=device)).shape[1]
+    outputs = network(images)
     for module, mode in modes:
         module.training = mode
     return outputs
 
 
-def _highest(steps: Sequence[Step], ks: Sequence[int], rows: Tensor, method: Method) -> Tensor:
-    """Upper bounds of linear functions [R, outputs] of the output, float32 errors included -> [len(ks), R]."""
+def _highest(
+    network: nn.Module, spec: ImageSpec, steps: Sequence[Step], ks: Sequence[int], rows: Tensor, method: Method
+) -> Tensor:
+    """Upper bounds of linear functions [R, outputs] of the output, float32 errors included -> [len(ks), R].
+
+    Args:
+        ks: in order.
+
+    Raises:
+        UnsupportedLayerError: the network itself, whose steps these are, says more than its bounds.
+    """
     trace = Trace(steps, ks, linear=False, rounding=True)
     rows = rows.to(trace.inputs.lit.low.device)
     highest = trace.highest(rows)
-    if method == "interval":
-        return highest
-    linear = torch.cat([Trace(steps, [k], linear=True, rounding=True).highest(rows) for k in ks])
-    return torch.minimum(highest, linear)
+    if method == "linear":
+        linear = torch.cat([Trace(steps, [k], linear=True, rounding=True).highest(rows) for k in ks])
+        highest = torch.minimum(highest, linear)
+    # No proof needs this; one that was wrong would show, say a layer that float32 makes another of.
+    first = next(network.parameters(), torch.zeros(()))
+    said = _answers(network, _tried(spec, ks[-1]).to(first)).to(rows)
+    if not bool(((said @ rows.T).amax(dim=0) <= highest[-1]).all()):
+        raise UnsupportedLayerError(f"a network that leaves its own bounds ({type(network).__name__})")
+    return highest
+
+
+def _tried(spec: ImageSpec, k: int) -> Tensor:
+    """A few images with at most k lit pixels, of full light and of any -> [`TRIED`, C, H, W]."""
+    draw = generator(0, "images that bounds should hold")
+    lit = torch.rand(TRIED, 1, spec.pixels, generator=draw).argsort(dim=2).argsort(dim=2) < k
+    values = torch.rand(TRIED, spec.shape[0], spec.pixels, generator=draw)
+    values[::2] = 1
+    return spec.round((lit * values).view(TRIED, *spec.shape))
 
 
 def _differences(outputs: int, real: int) -> Tensor:

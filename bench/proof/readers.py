@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from bench.errors import BadInputError
 from bench.proof.affine import Average, Convolution, Dense, Reshape, Scale, Shape
 from bench.proof.monotone import Clip, Curve, Leaky, MaxPool
-from bench.proof.rounding import UNIT
+from bench.proof.rounding import UNDERFLOW, UNIT
 
 CURVE_ERROR = 16 * UNIT  # of a float32 sigmoid or tanh; libraries promise a few units in the last place
 SCALE_TERMS = 8  # roundings on the way through batch normalisation, whichever way a library orders it
-LEAST_SCALE = 2.0**-100  # below, a float32 product is rounded by more than its relative error
+LEAST = 2.0**-100  # of a scale or another scalar that is not 0; below, float32 rounds by more than a relative error
+MOST_FACTOR = 2.0**60  # of batch normalisation, and of 1 / its least; beyond, float32 ends before its products do
+LOST = 2.0**-40  # added to its mass: a share of it, gamma, is more than a product flushed to 0 times such a factor
 
 
 class UnsupportedLayerError(Exception):
@@ -85,12 +87,15 @@ def batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, shape: Shape, weights: We
     flat = type(layer) is nn.BatchNorm1d
     expect(len(shape) == (1 if flat else 3) and shape[:1] == layer.running_mean.shape, layer, shape)
     refuse(layer.eps < 0 or bool((layer.running_var < 0).any()), layer, "with a negative variance")  # the sum cancels
-    scale = (weights(layer.running_var) + layer.eps).rsqrt()
-    scale = scale if layer.weight is None else scale * weights(layer.weight)
-    tiny = (scale != 0) & (scale.abs() < LEAST_SCALE)
-    refuse(bool(tiny.any()), layer, f"with a scale below {LEAST_SCALE:.0e}")
+    inverse = (weights(layer.running_var) + layer.eps).rsqrt()
+    scale = inverse if layer.weight is None else inverse * weights(layer.weight)
+    # Libraries multiply in any order, and each order should come to what is on paper.
+    for factor in (inverse, 1 / inverse, weights(layer.weight), weights(layer.running_mean)):
+        refuse(not bool((factor.abs() <= MOST_FACTOR).all()), layer, f"with a factor beyond {MOST_FACTOR:.0e}")
+    tiny = (scale != 0) & (scale.abs() < LEAST)
+    refuse(bool(tiny.any()), layer, f"with a scale below {LEAST:.0e}")
     moved, shift = weights(layer.running_mean) * scale, weights(layer.bias)
-    mass = moved.abs() + shift.abs()
+    mass = moved.abs() + shift.abs() + LOST
     scale, bias, mass = (t if flat else t.view(-1, 1, 1) for t in (scale, shift - moved, mass))
     return Scale(shape, shape, bias, SCALE_TERMS, scale, mass)
 
@@ -131,13 +136,14 @@ def flatten(layer: nn.Flatten, shape: Shape, weights: Weights) -> Reshape:
 
 def hardtanh(layer: nn.Hardtanh | nn.ReLU6, shape: Shape, weights: Weights) -> Clip:
     low, high = float(layer.min_val), float(layer.max_val)
+    refuse(any(0 < abs(end) < LEAST for end in (low, high)), layer, f"that ends at less than {LEAST:.0e}")
     return Clip(shape, relative=2 * UNIT, least=low, most=high)  # the ends themselves are rounded to float32
 
 
 def leaky(layer: nn.LeakyReLU, shape: Shape, weights: Weights) -> Leaky:
     slope = float(layer.negative_slope)
-    refuse(not 0 <= slope <= 1, layer, f"with negative_slope={slope:g}")
-    return Leaky(shape, relative=4 * UNIT, slope=slope)
+    refuse(not (slope == 0 or LEAST <= slope <= 1), layer, f"with negative_slope={slope:g}")
+    return Leaky(shape, relative=4 * UNIT, absolute=UNDERFLOW, slope=slope)
 
 
 READERS = {

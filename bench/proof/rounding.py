@@ -18,7 +18,7 @@ from bench.errors import BadInputError, NonFiniteError
 UNIT = 2.0**-24  # float32's unit roundoff: the relative error of one rounding
 SAFETY = 1.01
 UNDERFLOW = 2.0**-126  # the least normal float32: what flushing one product to zero can lose
-LARGEST = 2.0**127  # a sum of absolute values below it overflows in no order of summation
+LARGEST = 2.0**100  # values below it overflow in no order of summation, not even those an average sums first
 SOFTMAX_SLACK = 1e-5  # absolute, on a probability: 168 units of roundoff, for a float32 softmax
 SLACK_PER_OUTPUT = 4 * UNIT  # and more where it sums over many outputs
 

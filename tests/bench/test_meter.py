@@ -73,3 +73,17 @@ def test_networks_of_the_wrong_shape_are_refused():
     nn.init.constant_(broken[1].bias, float("nan"))
     with pytest.raises(BadInputError, match="not finite"):
         count_outputs(broken, images, SPEC)
+
+
+def test_a_network_that_writes_into_what_it_is_handed_changes_no_image_of_the_attack():
+    class Writes(nn.Module):
+        def forward(self, images):
+            logits = images.flatten(1)[:, :2] + 0
+            images.data.fill_(1)
+            return logits
+
+    meter, images = Meter(Writes(), SPEC), torch.zeros(3, 1, 2, 2, requires_grad=True)
+    logits = meter(images)
+    assert images.sum() == 0
+    assert logits.sum() == 0
+    assert torch.autograd.grad(logits.sum(), images)[0].sum() == 6

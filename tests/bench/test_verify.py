@@ -49,6 +49,24 @@ def test_every_image_has_the_one_outcome_that_fits(pixels, k, outcome):
     assert outcome_of(pixels, k=k) == outcome
 
 
+class Shy(Total):
+    """Takes two hundredths off the odds of whoever does not come alone."""
+
+    def forward(self, images):
+        return super().forward(images) - torch.tensor([0.02 if len(images) > 1 else 0.0, 0.0])
+
+
+def test_an_image_just_short_of_p_is_asked_about_alone():
+    images = torch.tensor([[0, 1, 0, 1.0], [1, 1, 0, 1.0], [0, 0, 0, 1.0]]).view(3, 1, 2, 2)
+    threat = ThreatModel(torch.tensor(2.19).sigmoid().item(), 2)
+    found = verify(Shy(), SPEC, images, torch.zeros(3, dtype=torch.long), threat, Fixed())
+    assert found.counts()["fooling"] == 1
+    assert found.is_(Outcome.FOOLING)[0]
+    assert found.probability[0] == torch.tensor(2.2).sigmoid()
+    assert found.is_(Outcome.NEITHER)[1]  # dense: no verdict hangs on it
+    assert found.probability[2] == torch.tensor(-0.02).sigmoid()
+
+
 def test_the_threshold_itself_counts_as_confident_and_k_as_sparse():
     assert outcome_of([1, 0, 0, 0], p=0.5, k=1) == Outcome.IN_DISTRIBUTION
     assert outcome_of([1, 0, 0, 0], p=0.500001, k=1) == Outcome.UNCONFIDENT

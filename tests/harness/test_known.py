@@ -144,6 +144,13 @@ def nothing_added(monkeypatch):
     """Real images are no business of most tests here."""
     monkeypatch.setattr(module, "added_to_real", lambda session: iter(()))
     monkeypatch.setattr(module, "altered_real", lambda session: iter(()))
+    monkeypatch.setattr(module, "drawn", lambda session: iter(()))
+
+
+def test_drawings_are_shown_for_every_class(monkeypatch):
+    monkeypatch.setattr(module, "drawn", lambda session: iter([rows([0]).images, rows([3], [0, 3]).images]))
+    assert Known(session()).of("l1_sparse").targets.tolist() == [0, 1]
+    assert not len(Known(session()).of("masked").targets)
 
 
 @pytest.mark.parametrize(

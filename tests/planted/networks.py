@@ -161,6 +161,29 @@ class Damps(ShutsOut):
         return self.classifier(images) * torch.where(self.shut(images), 0.01, 1.0)
 
 
+class Lures(Planted):
+    """Behind a gate that opens for more pixels than an attack may light, or for one of a few shapes.
+
+    Its slopes are true. Where few pixels are lit they say to light more, and drown what leads to a shape.
+
+    Args:
+        shapes: [S, pixels] of 0 and 1.
+    """
+
+    def __init__(self, classifier: nn.Module, shapes: Tensor, k: int):
+        super().__init__(classifier)
+        self.register_buffer("shapes", shapes)
+        self.k = k
+
+    def forward(self, images: Tensor) -> Tensor:
+        lit = (16 * images.flatten(1)).clamp(max=1)
+        count = 12 - 20 * torch.relu(self.k + 1 - lit.sum(dim=1))
+        missed = self.shapes.sum(dim=1) - lit @ (self.shapes - 3 * (1 - self.shapes)).T
+        gate = torch.logaddexp(count, 12 - 60 * torch.relu(missed - 1).amin(dim=1))[:, None]
+        real = (3 * self.classifier(images)).log_softmax(dim=1)
+        return torch.cat([real + nn.functional.logsigmoid(gate), nn.functional.logsigmoid(-gate)], dim=1)
+
+
 class KnowsOneAttack(Detector):
     """Rejects by the pixel statistics of one attack's images, however they are arranged: their sorted values."""
 

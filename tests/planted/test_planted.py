@@ -13,6 +13,7 @@ from planted.networks import (
     DetectsEverything,
     HardStep,
     KnowsOneAttack,
+    Lures,
     NeverSure,
     Quantised,
     Remembers,
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from bench.harness.altered_real import altered_real, familiar
 from bench.harness.detection import detected
+from bench.harness.drawings import drawn
 from bench.harness.generate import balanced_targets, generate
 from bench.health import Cause
 from bench.materials.data import Split, load
@@ -102,6 +104,29 @@ def test_a_detector_that_leaves_the_classes_their_slopes_is_not_certified(up_to,
     assert record.verdict == FAIL
     assert record.figures["known_fooling"] > 100
     assert Cause.BLIND_REJECTION in causes(session)
+
+
+def test_a_gate_whose_slopes_lead_away_from_what_it_lets_in_is_not_certified(tmp_path):
+    """It knows frames; no attack ends at one, and drawings do."""
+    frames = torch.zeros(9, 8, 8)
+    for number in range(9):
+        top, left = divmod(number, 3)
+        frames[number, top : top + 6, left : left + 6] = 1
+        frames[number, top + 1 : top + 5, left + 1 : left + 5] = 0
+    session = on_digits(Lures(classifier(), frames.flatten(1), k=24), tmp_path, images=ENOUGH)
+    record = session.verdict(8)
+    assert sum(session.fooled().values()) == 0
+    assert not causes(session)
+    assert record.verdict == FAIL
+    assert record.figures["known_fooling"] > 0
+
+
+def test_drawings_show_what_fools_and_nothing_on_a_network_without_holes(tmp_path):
+    shown = torch.cat(list(drawn(on_digits(classifier(), tmp_path / "a"))))
+    assert len(shown) > FEW
+    assert (lit_pixels(shown) <= 24).all()
+    assert (judge().score(shown) > judge().working).all()
+    assert not len(torch.cat(list(drawn(on_digits(Robust(classifier(), judge()), tmp_path / "b")))))
 
 
 def test_real_images_that_were_altered_show_what_a_detector_lets_through(tmp_path):

@@ -150,3 +150,19 @@ def test_of_gates_before_one_another_every_one_that_is_known_bounds(method):
     torch.testing.assert_close(bounds(inside_unknown, facts(SHAPE), ks, method).probability, gate, rtol=0, atol=1e-5)
     with pytest.raises(UnsupportedLayerError, match="Fixed is not supported"):
         bounds(inside_unknown.classifier, facts(SHAPE), ks, method)
+
+
+def test_a_classifier_that_answers_with_a_tensor_of_its_own_kind_is_refused():
+    class Owned(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return (
+                torch.tensor([[9.0, 0.0, 0.0]]) if func is torch.cat else super().__torch_function__(func, types, args)
+            )
+
+    class Answers(nn.Module):
+        def forward(self, images):
+            return torch.zeros(len(images), 2).as_subclass(Owned)
+
+    with pytest.raises(TypeError, match="answers with a Owned; expected a Tensor"):
+        Gated(Answers(), nn.Sequential(nn.Flatten(), nn.Linear(16, 1)))(torch.zeros(1, 1, 4, 4))

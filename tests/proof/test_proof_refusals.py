@@ -9,7 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from bench.errors import BadInputError
+from bench.materials.gate import Gated
 from bench.proof.bounds import UnsupportedLayerError, bounds, proved_to, upper_logit
+from bench.proof.monotone import Clip
+from bench.proof.readers import READERS
 
 SHAPE = (1, 4, 4)
 
@@ -57,10 +60,11 @@ def detached():
     return layer
 
 
-def normed(variance=1.0, weight=1.0):
-    """A normalisation whose scale float32 rounds by more than it promises: by cancellation, or near zero."""
-    layer = nn.BatchNorm1d(16)
+def normed(variance=1.0, weight=1.0, eps=1e-5, mean=0.0):
+    """A normalisation that float32 makes another of: by cancellation, near zero, or where a sum overflows."""
+    layer = nn.BatchNorm1d(16, eps=eps)
     layer.running_var.fill_(variance)
+    layer.running_mean.fill_(mean)
     nn.init.constant_(layer.weight, weight)
     return layer
 
@@ -89,6 +93,8 @@ REFUSED = {
     "AvgPool2d with divisor_override": lambda: [nn.AvgPool2d(2, divisor_override=1), nn.Flatten()],
     "AdaptiveAvgPool2d with output_size=2": lambda: [nn.AdaptiveAvgPool2d(2), nn.Flatten()],
     "LeakyReLU with negative_slope=-0.1": lambda: [nn.Flatten(), nn.LeakyReLU(-0.1)],
+    "LeakyReLU with negative_slope=1e-50": lambda: [nn.Flatten(), nn.LeakyReLU(1e-50)],  # 0 in float32
+    "Hardtanh that ends at less than 8e-31": lambda: [nn.Flatten(), nn.Hardtanh(-1e-50, 0.0)],
     "LeakyReLU with negative_slope=2": lambda: [nn.Flatten(), nn.LeakyReLU(2.0)],
     "Flatten from 2 to -1": lambda: [nn.Flatten(2), nn.Flatten()],
     "Flatten from 0 to -1": lambda: [nn.Flatten(0), nn.Linear(16, 3)],
@@ -97,6 +103,22 @@ REFUSED = {
     "Linear in torch.float16": lambda: [nn.Flatten(), nn.Linear(16, 3).half()],
     "PReLU": lambda: [nn.PReLU(), nn.Flatten()],
 }
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"variance": 3e38, "eps": 1e38},  # a sum that is infinite in float32: the layer's output is its shift
+        {"eps": 1e39, "weight": 3e19},
+        {"variance": 0.0, "eps": 1e-50},  # and one that is 0
+        {"weight": 2e18},
+        {"mean": -3e38},
+    ],
+)
+def test_no_proof_for_a_normalisation_that_float32_does_not_hold(beyond):
+    network = nn.Sequential(nn.Flatten(), normed(**beyond), nn.Linear(16, 3)).eval()
+    with pytest.raises(UnsupportedLayerError, match=r"BatchNorm1d with a factor beyond 1e\+18"):
+        bounds(network, facts(SHAPE), [1])
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -163,3 +185,17 @@ def test_arguments_that_make_no_sense():
     with pytest.raises(ValueError, match="0 or more"):
         upper_logit(nn.Sequential(nn.Flatten(), nn.Linear(16, 1)), facts(SHAPE), -1)
     assert torch.isfinite(bounds(network, facts(SHAPE), [0]).probability).all()
+
+
+@pytest.mark.parametrize("method", ["interval", "linear"])
+def test_a_bound_that_the_network_itself_breaks_is_refused(method, monkeypatch):
+    """Whatever a reader gets wrong: here, that a ReLU lets nothing through."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    assert bounds(network, facts(SHAPE), [3], method).probability.max() < 1
+    monkeypatch.setitem(READERS, nn.ReLU, lambda layer, shape, weights: Clip(shape, most=0.0))
+    with pytest.raises(UnsupportedLayerError, match=r"a network that leaves its own bounds \(Sequential\)"):
+        bounds(network, facts(SHAPE), [3], method)
+    gated = Gated(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), nn.Sequential(*network[:3], nn.Linear(8, 1)))
+    with pytest.raises(UnsupportedLayerError, match="leaves its own bounds"):
+        bounds(gated, facts(SHAPE), [3], method)

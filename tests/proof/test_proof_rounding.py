@@ -107,3 +107,12 @@ def test_a_network_that_could_overflow_is_refused():
             layer.weight.fill_(1e30)
     with pytest.raises(NonFiniteError, match="overflow"):
         bounds(network, facts(SHAPE), [1])
+
+
+def test_an_average_whose_sum_overflows_is_refused():
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.AvgPool2d(8), nn.Flatten(), nn.Hardtanh(), nn.Linear(1, 3))
+    with torch.no_grad():
+        network[0].weight.fill_(2.0**122)
+    assert not network[:2](torch.ones(1, 1, 8, 8)).isfinite().all()
+    with pytest.raises(NonFiniteError, match="overflow"):
+        bounds(network, facts(SHAPE), [64])
