@@ -184,6 +184,28 @@ class Lures(Planted):
         return torch.cat([real + nn.functional.logsigmoid(gate), nn.functional.logsigmoid(-gate)], dim=1)
 
 
+class WritesOver(Planted):
+    """Where it is sure of a sparse image, it puts a dense digit in its place and answers for that.
+
+    An attack that handed over its own images would keep the digit, which has too many pixels to count.
+
+    Args:
+        digits: [K, C, H, W], one that it is sure of for each class.
+    """
+
+    def __init__(self, classifier: nn.Module, digits: Tensor, k: int):
+        super().__init__(classifier)
+        self.register_buffer("digits", digits)
+        self.k = k
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.classifier(images.clone())
+        p, label = logits.detach().softmax(dim=1).max(dim=1)
+        rows = ((p >= 0.5) & ((images.detach() > 0).flatten(1).sum(dim=1) <= self.k)).nonzero().flatten()
+        images.data[rows] = self.digits[label[rows]]
+        return logits.index_copy(0, rows, self.classifier(self.digits[label[rows]]) + 0 * logits[rows])
+
+
 class KnowsOneAttack(Detector):
     """Rejects by the pixel statistics of one attack's images, however they are arranged: their sorted values."""
 

@@ -23,6 +23,7 @@ from planted.networks import (
     Stochastic,
     StopsGradients,
     Wary,
+    WritesOver,
 )
 from planted.stand_in import ATTACKS, ENOUGH, FEW, Planted, classifier, digits, judge, on_digits, trained
 from torch import Tensor, nn
@@ -104,6 +105,13 @@ def test_a_detector_that_leaves_the_classes_their_slopes_is_not_certified(up_to,
     assert record.verdict == FAIL
     assert record.figures["known_fooling"] > 100
     assert Cause.BLIND_REJECTION in causes(session)
+
+
+def test_a_network_that_writes_into_what_it_is_handed_is_fooled(tmp_path):
+    data = digits().a_train
+    p = logits_of(classifier(), data.images).softmax(dim=1) * (lit_pixels(data.images) > 24)[:, None]
+    session = on_digits(WritesOver(classifier(), data.images[p.argmax(dim=0)], k=24), tmp_path)
+    assert sum(session.fooled().values()) > FEW / 2
 
 
 def test_a_gate_whose_slopes_lead_away_from_what_it_lets_in_is_not_certified(tmp_path):
