@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bench.arithmetic import plain_float32
 from bench.errors import BadInputError
 from bench.types import ImageSpec
 
@@ -46,6 +47,7 @@ class Meter:
     def __call__(self, images: Tensor) -> Tensor:
         self.forward_passes += len(images)
         self._check()
+        plain_float32()
         # A copy, since a network may write into what it is handed; in float32, as verdicts are made.
         logits = self.network(images.clone()).float()
         self._non_finite += (~torch.isfinite(logits.detach())).any(dim=1).sum()  # a tensor: waits for no GPU

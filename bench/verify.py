@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from bench.arithmetic import plain_float32
 from bench.errors import NonFiniteError
 from bench.types import ImageSpec, Judge, Outcome, ThreatModel, lit_pixels
 
@@ -65,8 +66,11 @@ def logits_of(network: nn.Module, images: Tensor, *, gradients: bool = False) ->
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     with torch.set_grad_enabled(gradients):
-        chunks = (chunk.float().to(device, copy=True).requires_grad_(gradients) for chunk in images.split(CHUNK))
-        parts = [network(chunk).detach().float().cpu() for chunk in chunks]
+        parts = []
+        for chunk in images.split(CHUNK):
+            plain_float32()
+            shown = chunk.float().to(device, copy=True).requires_grad_(gradients)
+            parts.append(network(shown).detach().float().cpu())
     logits = torch.cat(parts) if parts else torch.zeros(0, 1)
     if not torch.isfinite(logits).all():
         bad = int((~torch.isfinite(logits)).any(dim=1).sum())

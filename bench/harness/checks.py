@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bench.arithmetic import plain_float32
 from bench.harness.effort import TARGETS, check_attacks
 from bench.harness.generate import balanced_targets
 from bench.health import Cause, Finding
@@ -286,6 +287,7 @@ def _slopes(network: nn.Module, images: Tensor, what: Callable[[Tensor], Tensor]
     """A number of each row of logits, and its gradient by the image; zero where the network cuts the graph."""
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    plain_float32()
     seen = images.to(device, copy=True).requires_grad_()
     logits = network(seen.clone())
     found = what(logits.float())

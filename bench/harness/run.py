@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.arithmetic import plain_float32
 from bench.errors import BadInputError, NonFiniteError
 from bench.harness.certify import certify, criteria_in, scope_of
 from bench.harness.options import settings_from
@@ -50,9 +51,7 @@ class Run:
         prove, pixels = self.config.option.prove, self.session.spec.pixels
         if prove is not None and prove > pixels:
             raise BadInputError(f"--prove {prove}; expected at most {pixels}, the pixels of an image")
-        # Proofs and verdicts are about float32, whatever a user's code asked for when it was imported.
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
+        plain_float32()
         if not self.is_worker:
             self._held.enter_context(self.session.store.hold())
             if self.settings.fresh:

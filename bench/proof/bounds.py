@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from bench.arithmetic import plain_float32
 from bench.errors import BadInputError, NonFiniteError
 from bench.materials.gate import Gated, limited
 from bench.proof.readers import UnsupportedLayerError
@@ -144,6 +146,8 @@ def _probability(network: nn.Module, spec: ImageSpec, ks: Sequence[int], method:
 
 def _gated(network: Gated, spec: ImageSpec, ks: Sequence[int], method: Method) -> Tensor:
     check_untouched(network)
+    if sorted(network._modules) != ["classifier", "gate"]:
+        raise UnsupportedLayerError(f"Gated of {', '.join(network._modules)}")
     steps = read(network.gate, spec.shape, torch.float64)
     _expect_one_output(steps)
     gate = _highest(network.gate, spec, steps, ks, torch.ones(1, 1, dtype=torch.float64), method)
@@ -153,20 +157,54 @@ def _gated(network: Gated, spec: ImageSpec, ks: Sequence[int], method: Method) -
         classifier = _probability(network.classifier, spec, ks, method).clamp(max=1)
     except UnsupportedLayerError:
         classifier = torch.ones(1, spec.real_classes, dtype=torch.float64)  # what holds of any classifier
+        _check_apart(network, _tried(spec, ks[-1]).to(gate.device).float())
     outputs = _answers(network, torch.zeros(1, *spec.shape, device=gate.device)).shape[1]
     if outputs <= spec.real_classes:
         raise BadInputError(f"the network has {outputs} outputs; expected {spec.real_classes} and the gate's, or more")
     return torch.sigmoid(limited(gate)) * classifier.to(gate.device) + softmax_slack(outputs)
 
 
-def _answers(network: nn.Module, images: Tensor) -> Tensor:
-    """What any network says in eval mode; its mode stays as it was."""
+def _check_apart(network: Gated, images: Tensor) -> None:
+    """Refuse a classifier, of any code, that has a hand in the gate: then the gate that runs is not the one bounded.
+
+    Raises:
+        UnsupportedLayerError: they share a layer or a weight's memory, or the gate is another after a pass.
+    """
+    inside, beside = ({id(module) for module in nn.Module.modules(part)} for part in (network.gate, network.classifier))
+    if inside & beside or _memory(network.gate) & _memory(network.classifier):
+        raise UnsupportedLayerError("a gate that shares layers or weights with its classifier")
+    before = {name: tensor.clone() for name, tensor in network.gate.state_dict().items()}
+    with _in_eval_mode(network):
+        network(images)
+        trains = any(module.training for module in network.gate.modules())
+    after = network.gate.state_dict()
+    if trains or not all(torch.equal(tensor, after[name]) for name, tensor in before.items()):
+        raise UnsupportedLayerError("a gate that its classifier changes")
+
+
+def _memory(module: nn.Module) -> set[int]:
+    """Where the weights of a module lie, by its own tables, which no method of its class can hide."""
+    tables = (vars(each)[table] for each in nn.Module.modules(module) for table in ("_parameters", "_buffers"))
+    return {t.untyped_storage().data_ptr() for table in tables for t in table.values() if t is not None and t.numel()}
+
+
+@contextmanager
+def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """For a pass in plain float32; the mode is then as it was."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    outputs = network(images)
-    for module, mode in modes:
-        module.training = mode
-    return outputs
+    plain_float32()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _answers(network: nn.Module, images: Tensor) -> Tensor:
+    """What any network says in eval mode; its mode stays as it was."""
+    with _in_eval_mode(network):
+        return network(images)
 
 
 def _highest(

@@ -125,6 +125,7 @@ def max_pool(layer: nn.MaxPool2d, shape: Shape, weights: Weights) -> MaxPool:
     numbers = torch.arange(1, prod(shape) + 1, dtype=torch.float64).view(1, *shape)
     windows = F.unfold(numbers, kernel, **window).view(shape[0], prod(kernel), -1)
     windows = windows.transpose(1, 2).reshape(-1, prod(kernel)).long() - 1
+    refuse(bool((windows < 0).all(dim=1).any()), layer, "with a window that is all padding")
     return MaxPool(torch.Size(shape), out, windows.to(weights.zero.device))
 
 

@@ -166,3 +166,53 @@ def test_a_classifier_that_answers_with_a_tensor_of_its_own_kind_is_refused():
 
     with pytest.raises(TypeError, match="answers with a Owned; expected a Tensor"):
         Gated(Answers(), nn.Sequential(nn.Flatten(), nn.Linear(16, 1)))(torch.zeros(1, 1, 4, 4))
+
+
+class Meddles(nn.Module):
+    """A classifier with a hand in the gate: it holds what it changes as a submodule, or in a list that nothing sees."""
+
+    def __init__(self, gate, meddle, shown):
+        super().__init__()
+        self.held = [gate]
+        if shown:
+            self.gate = gate
+        self.meddle = meddle
+
+    def forward(self, images):
+        self.meddle(self.held[0])
+        return torch.zeros(len(images), 2)
+
+
+def open_it(gate):
+    gate[1].bias.data.fill_(20)
+
+
+@pytest.mark.parametrize(
+    ("meddle", "shown", "what"),
+    [
+        (lambda gate: None, True, "a gate that shares layers or weights with its classifier"),
+        (open_it, False, "a gate that its classifier changes"),
+        (lambda gate: gate.train(), False, "a gate that its classifier changes"),
+    ],
+    ids=["shared", "written", "in training mode"],
+)
+def test_no_proof_behind_a_classifier_that_has_a_hand_in_the_gate(meddle, shown, what):
+    gate = nn.Sequential(nn.Flatten(), nn.Linear(16, 1), nn.BatchNorm1d(1))
+    nn.init.constant_(gate[1].bias, -20.0)
+    with pytest.raises(UnsupportedLayerError, match=what):
+        bounds(Gated(Meddles(gate, meddle, shown), gate).eval(), facts((1, 4, 4), real=2), [1])
+
+
+def test_no_proof_for_weights_that_a_classifier_shares_under_another_name():
+    gate = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    classifier = Meddles(nn.Identity(), lambda gate: None, shown=False)
+    classifier.own = nn.Parameter(gate[1].weight.detach()[:, :4])
+    with pytest.raises(UnsupportedLayerError, match="shares"):
+        bounds(Gated(classifier, gate).eval(), facts((1, 4, 4), real=2), [1])
+
+
+def test_no_proof_for_a_gate_that_is_no_submodule():
+    network = Gated(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), nn.Sequential(nn.Flatten(), nn.Linear(16, 1)))
+    network.__dict__["gate"] = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    with pytest.raises(UnsupportedLayerError, match="Gated with a gate of"):
+        bounds(network.eval(), facts((1, 4, 4), real=2), [1])

@@ -69,7 +69,53 @@ def normed(variance=1.0, weight=1.0, eps=1e-5, mean=0.0):
     return layer
 
 
+class SaysItIsLinear(type(nn.Module)):
+    """A class that is equal to another one."""
+
+    def __eq__(cls, other):
+        return other is nn.Linear or cls is other
+
+    def __hash__(cls):
+        return hash(nn.Linear)
+
+
+class Otherwise(nn.Module, metaclass=SaysItIsLinear):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(3, 16)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, x):
+        return 9 * x[:, :3]
+
+
+class TwoFaced(dict):
+    """Hands its first reader something else than what runs."""
+
+
+def two_faced(network):
+    network.__dict__["_modules"] = TwoFaced(network._modules)
+    return network
+
+
+def hidden(network):
+    """A layer that is no submodule: `eval` never reaches it."""
+    network.__dict__["beside"] = nn.BatchNorm1d(16)
+    return network
+
+
+class Slope(float):
+    pass
+
+
 REFUSED = {
+    "Otherwise": lambda: [nn.Flatten(), Otherwise()],
+    "Sequential with a _modules of type TwoFaced": lambda: [nn.Flatten(), two_faced(nn.Sequential(nn.Linear(16, 3)))],
+    "Linear with a beside of type BatchNorm1d": lambda: [nn.Flatten(), hidden(nn.Linear(16, 3))],
+    "LeakyReLU with a negative_slope of type Slope": lambda: [nn.Flatten(), nn.LeakyReLU(Slope(0.1))],
+    "MaxPool2d with a window that is all padding": lambda: [
+        nn.MaxPool2d(2, stride=1, padding=1, dilation=5),
+        nn.Flatten(),
+    ],
     "GELU": lambda: [nn.Flatten(), nn.GELU(), nn.Linear(16, 3)],
     "Louder": lambda: [nn.Flatten(), Louder(16, 3)],
     "Wrapped": lambda: [Wrapped()],
