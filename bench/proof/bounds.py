@@ -170,21 +170,29 @@ def _check_apart(network: Gated, images: Tensor) -> None:
     Raises:
         UnsupportedLayerError: they share a layer or a weight's memory, or the gate is another after a pass.
     """
-    inside, beside = ({id(module) for module in nn.Module.modules(part)} for part in (network.gate, network.classifier))
-    if inside & beside or _memory(network.gate) & _memory(network.classifier):
+    gate, classifier = (list(_parts(part)) for part in (network.gate, network.classifier))
+    if {*map(id, gate)} & {*map(id, classifier)} or _memory(gate) & _memory(classifier):
         raise UnsupportedLayerError("a gate that shares layers or weights with its classifier")
     before = {name: tensor.clone() for name, tensor in network.gate.state_dict().items()}
     with _in_eval_mode(network):
         network(images)
-        trains = any(module.training for module in network.gate.modules())
+        trains = any(module.training for module in gate)
     after = network.gate.state_dict()
     if trains or not all(torch.equal(tensor, after[name]) for name, tensor in before.items()):
         raise UnsupportedLayerError("a gate that its classifier changes")
 
 
-def _memory(module: nn.Module) -> set[int]:
-    """Where the weights of a module lie, by its own tables, which no method of its class can hide."""
-    tables = (vars(each)[table] for each in nn.Module.modules(module) for table in ("_parameters", "_buffers"))
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and all inside it, by their own tables, which no method of a class can hide."""
+    yield module
+    for child in vars(module)["_modules"].values():
+        if child is not None:
+            yield from _parts(child)
+
+
+def _memory(modules: Sequence[nn.Module]) -> set[int]:
+    """Where weights lie."""
+    tables = (vars(module)[table] for module in modules for table in ("_parameters", "_buffers"))
     return {t.untyped_storage().data_ptr() for table in tables for t in table.values() if t is not None and t.numel()}
 
 

@@ -211,6 +211,19 @@ def test_no_proof_for_weights_that_a_classifier_shares_under_another_name():
         bounds(Gated(classifier, gate).eval(), facts((1, 4, 4), real=2), [1])
 
 
+def test_no_classifier_hides_what_it_shares():
+    class Hides(Meddles):
+        def named_modules(self, *args, **kwargs):
+            return iter([("", self)])
+
+        def named_parameters(self, *args, **kwargs):
+            return iter(())
+
+    gate = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    with pytest.raises(UnsupportedLayerError, match="shares"):
+        bounds(Gated(Hides(gate, lambda gate: None, shown=True), gate).eval(), facts((1, 4, 4), real=2), [1])
+
+
 def test_no_proof_for_a_gate_that_is_no_submodule():
     network = Gated(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), nn.Sequential(nn.Flatten(), nn.Linear(16, 1)))
     network.__dict__["gate"] = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
