@@ -288,7 +288,7 @@ def _slopes(network: nn.Module, images: Tensor, what: Callable[[Tensor], Tensor]
     network.eval()
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     plain_float32()
-    seen = images.to(device, copy=True).requires_grad_()
+    seen = images.to(device).detach().requires_grad_()  # the network gets the copy below
     logits = network(seen.clone())
     found = what(logits.float())
     slope = torch.autograd.grad(found.sum(), seen, allow_unused=True)[0] if logits.requires_grad else None
